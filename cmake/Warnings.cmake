@@ -1,0 +1,14 @@
+# One interface target carries the warnings, so that no room can forget them.
+add_library(stillpoint_warnings INTERFACE)
+target_compile_options(stillpoint_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wcast-align -Wundef -Wvla
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-missing-field-initializers>
+  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-missing-field-initializers>)
+if(STILLPOINT_SANITIZE)
+  add_library(stillpoint_sanitize INTERFACE)
+  target_compile_options(stillpoint_sanitize INTERFACE
+    -fsanitize=${STILLPOINT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(stillpoint_sanitize INTERFACE -fsanitize=${STILLPOINT_SANITIZE})
+  target_link_libraries(stillpoint_warnings INTERFACE stillpoint_sanitize)
+endif()

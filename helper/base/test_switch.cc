@@ -1,0 +1,37 @@
+#include "helper/base/test_switch.h"
+
+#ifdef STILLPOINT_TEST_SWITCHES
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "absl/strings/str_split.h"
+#endif
+
+namespace stillpoint {
+
+#ifdef STILLPOINT_TEST_SWITCHES
+
+bool feature_disabled(absl::string_view feature) {
+  const char* list = ::getenv("STILLPOINT_DISABLE");
+  if (list == nullptr) return false;
+  for (absl::string_view name : absl::StrSplit(list, ',')) {
+    if (name == feature) return true;
+  }
+  return false;
+}
+
+void die_if_stage(absl::string_view stage) {
+  const char* wanted = ::getenv("STILLPOINT_DIE_AT");
+  if (wanted != nullptr && stage == wanted) ::kill(::getpid(), SIGKILL);
+}
+
+#else
+
+bool feature_disabled(absl::string_view) { return false; }
+void die_if_stage(absl::string_view) {}
+
+#endif
+
+}  // namespace stillpoint

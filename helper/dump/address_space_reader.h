@@ -1,0 +1,63 @@
+// The mappings of a frozen process -> model::AddressSpace.
+#ifndef STILLPOINT_HELPER_DUMP_ADDRESS_SPACE_READER_H_
+#define STILLPOINT_HELPER_DUMP_ADDRESS_SPACE_READER_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "helper/dump/application_calls.h"
+#include "helper/dump/mapped_files.h"
+#include "helper/dump/shared_memory_registry.h"
+#include "helper/model/model.pb.h"
+#include "helper/procfs/process_files.h"
+#include "helper/resources/finding.h"
+
+namespace stillpoint {
+
+class AddressSpaceReader {
+ public:
+  AddressSpaceReader(MappedFiles& files, SharedMemoryRegistry& shared) : files_(files), shared_(shared) {}
+
+  // smaps costs milliseconds per GiB, so it is read while the process still runs. In the pause only maps is read;
+  // where both name the same mapping, the flags of smaps count. Whether they still held is checked on the snapshot.
+  absl::Status read_ahead(pid_t pid);
+  // `tid`: a living thread of the process (a leader that has left shows no mappings).
+  absl::Status read(pid_t pid, pid_t tid, Findings& findings, model::AddressSpace& out);
+  // What only the process itself can say.
+  static absl::Status ask(ApplicationCalls& calls, model::AddressSpace& out);
+
+  const std::vector<procfs::Mapping>& mappings() const { return mappings_; }
+  // Indices into the model's vmas that a forked snapshot does not hold as they are: MADV_DONTFORK, MADV_WIPEONFORK,
+  // hugetlb, mappings of deleted files whose bytes are saved whole.
+  const std::vector<int>& copied_in_pause() const { return copied_in_pause_; }
+  // Start addresses of the last kind: every readable page counts, not only those the process changed.
+  const std::set<uint64_t>& saved_whole() const { return saved_whole_; }
+  const std::set<uint64_t>& shared_files() const { return shared_files_; }  // written through shared mappings
+
+  // DATA_LOSS when a mapping's flags changed between read_ahead and the pause in a way that the snapshot shows.
+  static absl::Status check_flags(const std::vector<procfs::Mapping>& of_snapshot, const model::AddressSpace& space);
+
+ private:
+  absl::Status read_mappings(pid_t tid, model::AddressSpace& out);
+  absl::Status add_vma(pid_t pid, const procfs::Mapping& mapping, Findings& findings, model::AddressSpace& out);
+  absl::Status classify(pid_t pid, const procfs::Mapping& mapping, Findings& findings, model::Vma& vma);
+  absl::Status classify_file(pid_t pid, const procfs::Mapping& mapping, Findings& findings, model::Vma& vma);
+
+  MappedFiles& files_;
+  SharedMemoryRegistry& shared_;
+  std::vector<procfs::Mapping> ahead_;
+  uint64_t locked_kib_ahead_ = 0;
+  std::vector<procfs::Mapping> mappings_;
+  std::vector<int> copied_in_pause_;
+  std::set<uint64_t> saved_whole_;
+  std::set<uint64_t> shared_files_;
+};
+
+}  // namespace stillpoint
+
+#endif  // STILLPOINT_HELPER_DUMP_ADDRESS_SPACE_READER_H_

@@ -1,0 +1,322 @@
+#include "helper/dump/dump.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
+#include "helper/base/errors.h"
+#include "helper/base/syscalls.h"
+#include "helper/base/test_switch.h"
+#include "helper/dump/address_space_reader.h"
+#include "helper/dump/application_calls.h"
+#include "helper/dump/manifest_builder.h"
+#include "helper/dump/mapped_files.h"
+#include "helper/dump/open_files_reader.h"
+#include "helper/dump/page_dump.h"
+#include "helper/dump/pause_copies.h"
+#include "helper/dump/process_reader.h"
+#include "helper/dump/shared_memory_registry.h"
+#include "helper/dump/sharing_audit.h"
+#include "helper/dump/snapshot.h"
+#include "helper/dump/thread_reader.h"
+#include "helper/image/image.h"
+#include "helper/memory/excluded.h"
+#include "helper/procfs/process_files.h"
+#include "helper/resources/process_audit.h"
+#include "helper/tracee/frozen_process.h"
+#include "helper/tracee/interrupted_call.h"
+#include "helper/tracee/remote_call.h"
+
+namespace stillpoint {
+namespace {
+
+constexpr uint64_t kRootId = 1;  // of the one process's address space, file table, ...
+
+uint64_t nanoseconds(absl::Duration duration) { return static_cast<uint64_t>(absl::ToInt64Nanoseconds(duration)); }
+
+// One dump of one process, step by step. Whatever step fails, destroying the object lets the process run on.
+class Dump {
+ public:
+  explicit Dump(const DumpOptions& options) : options_(options), memory_(mapped_files_, shared_), files_(shared_) {}
+
+  absl::StatusOr<Findings> audit_only();
+  absl::StatusOr<DumpResult> run(int directory_fd, DumpObserver& observer);
+
+ private:
+  absl::Status freeze();
+  absl::Status read_without_calls();
+  absl::Status audit();
+  absl::Status read_threads();
+  absl::Status let_sdk_thread_answer();
+  absl::Status ask();
+  absl::Status ask_other_threads();
+  absl::Status take_snapshot();
+  absl::Status resume(DumpObserver& observer);
+  absl::Status write_pages(image::ImageWriter& writer, DumpObserver& observer);
+  absl::StatusOr<std::string> publish(const image::JobDirectory& directory, image::ImageWriter& writer);
+  absl::Status end_process();
+
+  bool has_sdk() const { return options_.sdk_thread != nullptr; }
+  pid_t living_tid() { return frozen_->threads().front().tid(); }
+  std::vector<Range> excluded() const;
+
+  const DumpOptions& options_;
+  model::Tree tree_;
+  Findings findings_;
+  MappedFiles mapped_files_;
+  SharedMemoryRegistry shared_;
+  AddressSpaceReader memory_;
+  OpenFilesReader files_;
+  CodeGadgets gadgets_;
+  absl::Time frozen_at_;
+  std::optional<FrozenProcess> frozen_;
+  std::unique_ptr<ApplicationCalls> calls_;  // of the primary thread; gone when the pause ends
+  Thread* primary_ = nullptr;
+  std::optional<Snapshot> snapshot_;
+  PauseCopies copies_;
+  PageDump pages_;
+  protocol::Statistics statistics_;
+};
+
+absl::Status Dump::freeze() {
+  RETURN_IF_ERROR(memory_.read_ahead(options_.pid));
+  frozen_at_ = absl::Now();
+  ASSIGN_OR_RETURN(frozen_, FrozenProcess::freeze(options_.pid, frozen_at_ + options_.freeze_limit));
+  statistics_.set_freeze_ns(nanoseconds(absl::Now() - frozen_at_));
+  die_if_stage("frozen");
+  return absl::OkStatus();
+}
+
+absl::Status Dump::read_without_calls() {
+  model::Process& process = *tree_.add_processes();
+  process.set_address_space(kRootId);
+  process.set_file_table(kRootId);
+  process.set_signal_table(kRootId);
+  process.set_filesystem_context(kRootId);
+  RETURN_IF_ERROR(read_process(options_.pid, frozen_->threads().front(), process));
+  process.set_inherits_session(process.session() != options_.pid);
+  model::FilesystemContext& context = *tree_.add_filesystem_contexts();
+  context.set_id(kRootId);
+  RETURN_IF_ERROR(read_filesystem_context(options_.pid, living_tid(), context));
+  RETURN_IF_ERROR(read_clocks(*tree_.mutable_clocks()));
+
+  std::set<int> left_out;
+  if (has_sdk()) left_out.insert(options_.sdk_thread->own_fds().begin(), options_.sdk_thread->own_fds().end());
+  RETURN_IF_ERROR(files_.scan(options_.pid, left_out, kRootId));
+  model::AddressSpace& space = *tree_.add_address_spaces();
+  space.set_id(kRootId);
+  return memory_.read(options_.pid, living_tid(), findings_, space);
+}
+
+absl::Status Dump::audit() {
+  files_.audit(findings_);
+  audit_process(options_.pid, memory_.mappings(), findings_);
+  audit_sharing(options_.pid, shared_, findings_);
+  return findings_status(findings_);
+}
+
+absl::Status Dump::read_threads() {
+  model::Process& process = *tree_.mutable_processes(0);
+  for (Thread& thread : frozen_->threads()) {
+    model::Thread& out = *process.add_threads();
+    RETURN_IF_ERROR(with_context(read_thread(options_.pid, thread, out), absl::StrCat("tid ", thread.tid())));
+    // A mere stop turns some calls into EINTR: the application that runs on re-issues them.
+    const bool signal_waits = process.pending_signals_size() > 0 || out.pending_signals_size() > 0;
+    ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());
+    if (!signal_waits && reissue_interrupted_call(registers)) RETURN_IF_ERROR(thread.set_registers(registers));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Dump::let_sdk_thread_answer() {
+  const SdkThreadConnection& sdk = *options_.sdk_thread;
+  Thread* thread = frozen_->find(sdk.tid());
+  if (thread == nullptr) return absl::NotFoundError(absl::StrCat("the SDK's thread ", sdk.tid(), " is not there"));
+  for (model::Thread& out : *tree_.mutable_processes(0)->mutable_threads()) {
+    if (out.tid() != sdk.tid()) continue;
+    RETURN_IF_ERROR(set_captured_context(options_.pid, sdk.context_address(), sdk.signal_mask(), out));
+    out.set_restored_info(sdk.scratch());
+  }
+  RETURN_IF_ERROR(thread->detach());
+  calls_ = std::make_unique<SdkApplicationCalls>(*options_.sdk_thread);
+  return absl::OkStatus();
+}
+
+absl::Status Dump::ask() {
+  ASSIGN_OR_RETURN(gadgets_, find_gadgets(living_tid(), memory_.mappings()));
+  if (has_sdk()) {
+    RETURN_IF_ERROR(let_sdk_thread_answer());
+  } else {
+    primary_ = &frozen_->threads().front();
+    ASSIGN_OR_RETURN(RemoteCalls calls, RemoteCalls::begin(*primary_, options_.pid, gadgets_));
+    calls_ = std::make_unique<RemoteApplicationCalls>(primary_->tid(), std::move(calls));
+  }
+  model::Process& process = *tree_.mutable_processes(0);
+  for (model::Thread& thread : *process.mutable_threads()) {
+    if (thread.tid() == calls_->tid()) RETURN_IF_ERROR(ask_thread(*calls_, thread));
+  }
+  RETURN_IF_ERROR(ask_process(*calls_, process));
+  model::SignalTable& signals = *tree_.add_signal_tables();
+  signals.set_id(kRootId);
+  RETURN_IF_ERROR(ask_signal_actions(*calls_, signals));
+  RETURN_IF_ERROR(AddressSpaceReader::ask(*calls_, *tree_.mutable_address_spaces(0)));
+  return ask_other_threads();
+}
+
+absl::Status Dump::ask_other_threads() {
+  for (model::Thread& out : *tree_.mutable_processes(0)->mutable_threads()) {
+    if (out.tid() == calls_->tid()) continue;
+    Thread* thread = frozen_->find(out.tid());
+    if (thread == nullptr) return absl::NotFoundError(absl::StrCat("tid ", out.tid(), " has gone"));
+    ASSIGN_OR_RETURN(RemoteCalls remote, RemoteCalls::begin(*thread, options_.pid, gadgets_));
+    RemoteApplicationCalls calls(out.tid(), std::move(remote));
+    RETURN_IF_ERROR(ask_thread(calls, out));
+    RETURN_IF_ERROR(calls.remote().end());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Dump::take_snapshot() {
+  const absl::Time begin = absl::Now();
+  die_if_stage("before-snapshot");
+  absl::StatusOr<Snapshot> snapshot = absl::UnimplementedError("snapshots are switched off");
+  if (!feature_disabled("snapshot")) {
+    snapshot = has_sdk() ? Snapshot::fork_by_sdk(*options_.sdk_thread, gadgets_)
+                         : Snapshot::fork_by_remote_calls(
+                               options_.pid, *primary_, static_cast<RemoteApplicationCalls&>(*calls_).remote(), gadgets_);
+  }
+  if (snapshot.ok()) {
+    snapshot_ = *std::move(snapshot);
+  } else {
+    // Longer pause, same image: the pages are written while the process stands still.
+    statistics_.set_method_reason(std::string(snapshot.status().message()));
+  }
+  RETURN_IF_ERROR(copies_.copy_mappings(options_.pid, memory_, tree_.address_spaces(0)));
+  RETURN_IF_ERROR(copies_.copy_shared_memory(shared_));
+  statistics_.set_snapshot_ns(nanoseconds(absl::Now() - begin));
+  return absl::OkStatus();
+}
+
+absl::Status Dump::resume(DumpObserver& observer) {
+  die_if_stage("before-resume");
+  if (auto* remote = dynamic_cast<RemoteApplicationCalls*>(calls_.get())) RETURN_IF_ERROR(remote->remote().end());
+  calls_.reset();
+  RETURN_IF_ERROR(frozen_->thaw());
+  const uint64_t pause = nanoseconds(absl::Now() - frozen_at_);
+  statistics_.set_pause_ns(pause);
+  observer.resumed(pause);
+  return absl::OkStatus();
+}
+
+std::vector<Range> Dump::excluded() const {
+  std::vector<Range> ranges;
+  for (const protocol::MemoryRange& range : options_.excluded) {
+    ranges.push_back({range.start(), range.start() + range.length()});
+  }
+  return excluded_pages(std::move(ranges));
+}
+
+absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observer) {
+  const absl::Time begin = absl::Now();
+  const std::vector<Range> left_out = excluded();
+  model::AddressSpace& space = *tree_.mutable_address_spaces(0);
+  const auto progress = [&](uint64_t done, uint64_t total) { observer.progress(done, total); };
+  const pid_t source = snapshot_.has_value() ? snapshot_->pid() : options_.pid;
+  for (const SharedMemoryRegistry::Object& object : shared_.objects()) *tree_.add_shared_memories() = object.message;
+  RETURN_IF_ERROR(pages_.lay_out(source, memory_.copied_in_pause(), left_out, space));
+  pages_.lay_out_copies(copies_, left_out, space, tree_);
+  die_if_stage("writing");
+  if (snapshot_.has_value()) {
+    ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_smaps(source));
+    RETURN_IF_ERROR(AddressSpaceReader::check_flags(mappings, space));
+    std::string why_outside;
+    RETURN_IF_ERROR(pages_.write_from_snapshot(*snapshot_, memory_.mappings(), gadgets_, space, writer, progress,
+                                               why_outside));
+    statistics_.set_method(why_outside.empty() ? "snapshot" : "snapshot+outside");
+    if (!why_outside.empty()) statistics_.set_method_reason(why_outside);
+    snapshot_.reset();
+  } else {
+    statistics_.set_method("stop");
+    RETURN_IF_ERROR(pages_.write_from_outside(source, writer, progress));
+  }
+  RETURN_IF_ERROR(pages_.write_copies(writer));
+  statistics_.set_bytes(pages_.bytes());
+  statistics_.set_pages(pages_.bytes() / kPageSize);
+  statistics_.set_write_ns(nanoseconds(absl::Now() - begin));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Dump::publish(const image::JobDirectory& directory, image::ImageWriter& writer) {
+  // Trap 11: file contents are not in the image; what the process had written must be as durable as the image is.
+  RETURN_IF_ERROR(files_.sync_files());
+  for (const uint64_t id : memory_.shared_files()) RETURN_IF_ERROR(mapped_files_.sync(id));
+  image::Manifest manifest;
+  if (options_.embed) RETURN_IF_ERROR(mapped_files_.store(directory, manifest));
+  mapped_files_.add_to(tree_);
+  RETURN_IF_ERROR(describe_image(tree_, writer.sequence(), options_.job_id, manifest));
+  RETURN_IF_ERROR(writer.write_file(image::kStateName, tree_.SerializeAsString()));
+  die_if_stage("before-publish");
+  return writer.publish(std::move(manifest));
+}
+
+// checkpoint --stop: nothing the process does after the image may count, so it dies while it is still frozen.
+absl::Status Dump::end_process() {
+  if (::kill(options_.pid, SIGKILL) != 0) return errno_status(errno, absl::StrCat("kill of pid ", options_.pid));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Findings> Dump::audit_only() {
+  RETURN_IF_ERROR(freeze());
+  RETURN_IF_ERROR(read_without_calls());
+  if (const absl::Status status = audit(); !status.ok() && findings_.empty()) return status;
+  RETURN_IF_ERROR(frozen_->thaw());
+  return findings_;
+}
+
+absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
+  const absl::Time begin = absl::Now();
+  ASSIGN_OR_RETURN(const image::JobDirectory directory,
+                   image::JobDirectory::from_fd(directory_fd, options_.directory_name));
+  RETURN_IF_ERROR(directory.remove_leftovers());
+  ASSIGN_OR_RETURN(image::ImageWriter writer, image::ImageWriter::create(directory));
+
+  RETURN_IF_ERROR(freeze());
+  RETURN_IF_ERROR(read_without_calls());
+  RETURN_IF_ERROR(audit());
+  RETURN_IF_ERROR(read_threads());
+  RETURN_IF_ERROR(ask());
+  RETURN_IF_ERROR(files_.dump(tree_));
+  RETURN_IF_ERROR(take_snapshot());
+  const bool stays_frozen = options_.stop || !snapshot_.has_value();
+  if (!stays_frozen) RETURN_IF_ERROR(resume(observer));
+  RETURN_IF_ERROR(write_pages(writer, observer));
+  if (stays_frozen && !options_.stop) RETURN_IF_ERROR(resume(observer));
+
+  DumpResult result;
+  ASSIGN_OR_RETURN(result.image, publish(directory, writer));
+  result.sequence = writer.sequence();
+  if (options_.stop) RETURN_IF_ERROR(end_process());
+  RETURN_IF_ERROR(directory.prune(options_.keep_last));
+  statistics_.set_total_ns(nanoseconds(absl::Now() - begin));
+  result.statistics = statistics_;
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<DumpResult> dump(const DumpOptions& options, int directory_fd, DumpObserver& observer) {
+  return Dump(options).run(directory_fd, observer);
+}
+
+absl::StatusOr<Findings> audit(const DumpOptions& options) { return Dump(options).audit_only(); }
+
+}  // namespace stillpoint

@@ -1,0 +1,106 @@
+#include "helper/dump/mapped_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "helper/base/errors.h"
+#include "helper/model/build_id.h"
+
+namespace stillpoint {
+namespace {
+
+constexpr absl::string_view kDeletedSuffix = " (deleted)";
+
+// The file at `path`, but only when it is the one that is mapped.
+UniqueFd open_if_same(const std::string& path, const procfs::Mapping& mapping) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat stat{};
+  if (!fd.valid() || ::fstat(fd.get(), &stat) != 0 || stat.st_ino != mapping.inode) return UniqueFd();
+  return fd;
+}
+
+}  // namespace
+
+absl::StatusOr<uint64_t> MappedFiles::enter_mapping(pid_t pid, const procfs::Mapping& mapping) {
+  if (UniqueFd fd = open_if_same(mapping.name, mapping); fd.valid()) {
+    return enter(std::move(fd), mapping.name, /*deleted=*/false);
+  }
+  const std::string link =
+      absl::StrCat("/proc/", pid, "/map_files/", absl::Hex(mapping.start), "-", absl::Hex(mapping.end));
+  UniqueFd fd(::open(link.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return 0;
+  return enter(std::move(fd), std::string(absl::StripSuffix(mapping.name, kDeletedSuffix)), /*deleted=*/true);
+}
+
+absl::StatusOr<uint64_t> MappedFiles::enter_executable(pid_t pid) {
+  const std::string link = absl::StrCat("/proc/", pid, "/exe");
+  ASSIGN_OR_RETURN(const std::string path, procfs::read_link(link));
+  UniqueFd fd(::open(link.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return errno_status(errno, absl::StrCat("open ", link, " (", path, ")"));
+  const bool deleted = absl::EndsWith(path, kDeletedSuffix) && ::access(path.c_str(), F_OK) != 0;
+  return enter(std::move(fd), deleted ? std::string(absl::StripSuffix(path, kDeletedSuffix)) : path, deleted);
+}
+
+absl::StatusOr<uint64_t> MappedFiles::enter(UniqueFd fd, std::string path, bool deleted) {
+  struct stat stat{};
+  if (::fstat(fd.get(), &stat) != 0) return errno_status(errno, absl::StrCat("fstat of ", path));
+  for (const File& file : files_) {
+    if (file.message.inode() == stat.st_ino && file.message.device() == stat.st_dev) return file.message.id();
+  }
+  File file;
+  model::MappedFile& message = file.message;
+  message.set_id(files_.size() + 1);
+  message.set_path(std::move(path));
+  message.set_size(static_cast<uint64_t>(stat.st_size));
+  message.set_mtime_ns(stat.st_mtim.tv_sec * int64_t{1'000'000'000} + stat.st_mtim.tv_nsec);
+  message.set_inode(stat.st_ino);
+  message.set_device(stat.st_dev);
+  message.set_deleted(deleted);
+  const model::ElfIdentity identity = model::elf_identity(fd.get());
+  file.elf = identity.elf;
+  message.set_build_id(identity.build_id);
+  file.fd = std::move(fd);
+  files_.push_back(std::move(file));
+  return files_.back().message.id();
+}
+
+absl::Status MappedFiles::sync(uint64_t id) const {
+  const File& file = files_[id - 1];
+  if (::fdatasync(file.fd.get()) != 0 && errno != EINVAL && errno != EROFS) {
+    return errno_status(errno, absl::StrCat("fdatasync of ", file.message.path()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MappedFiles::store(const image::JobDirectory& directory, image::Manifest& manifest) {
+  for (File& file : files_) {
+    model::MappedFile& message = file.message;
+    if (!file.elf && message.size() > kStoreLimit) continue;
+    std::string name = message.build_id();
+    if (name.empty()) {
+      ASSIGN_OR_RETURN(const std::vector<uint64_t> chunks, image::checksum_file(file.fd.get(), message.path()));
+      const uint64_t hash = image::checksum(absl::string_view(reinterpret_cast<const char*>(chunks.data()),
+                                                              chunks.size() * sizeof(uint64_t)));
+      message.set_hash(hash);
+      name = absl::StrCat("xxh3-", absl::Hex(hash, absl::kZeroPad16), "-", message.size());
+    }
+    ASSIGN_OR_RETURN(image::FileEntry entry, directory.store_file(name, file.fd.get()));
+    message.set_stored_as(entry.name());
+    bool known = false;
+    for (const image::FileEntry& stored : manifest.stored_files()) known = known || stored.name() == entry.name();
+    if (!known) *manifest.add_stored_files() = std::move(entry);
+  }
+  return absl::OkStatus();
+}
+
+void MappedFiles::add_to(model::Tree& tree) const {
+  for (const File& file : files_) *tree.add_mapped_files() = file.message;
+}
+
+}  // namespace stillpoint

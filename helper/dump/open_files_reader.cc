@@ -1,0 +1,219 @@
+#include "helper/dump/open_files_reader.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "helper/base/errors.h"
+#include "helper/base/syscalls.h"
+#include "helper/base/test_switch.h"
+#include "helper/procfs/process_files.h"
+
+namespace stillpoint {
+namespace {
+
+// True when both fds refer to the same open file description. Without kcmp, two that look the same in every
+// respect /proc shows are taken as one: that is what dup and inheritance leave behind.
+bool same_description(const OpenFileView& a, const OpenFileView& b) {
+  if (a.stat.st_dev != b.stat.st_dev || a.stat.st_ino != b.stat.st_ino || a.flags != b.flags || a.pos != b.pos) {
+    return false;
+  }
+  if (feature_disabled("kcmp")) return true;
+  const int order = sys_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<uint64_t>(a.number), static_cast<uint64_t>(b.number));
+  return order == 0 || (order < 0 && (errno == ENOSYS || errno == EPERM));
+}
+
+absl::Status read_position(OpenFileView& view, bool& close_on_exec) {
+  ASSIGN_OR_RETURN(const std::string pos, fdinfo_value(view, "pos"));
+  if (!absl::SimpleAtoi(pos, &view.pos)) {
+    return absl::DataLossError(absl::StrCat("fdinfo of ", describe(view), " has a malformed pos: ", pos));
+  }
+  ASSIGN_OR_RETURN(const std::string flags, fdinfo_value(view, "flags"));
+  uint32_t value = 0;
+  for (const char digit : flags) {
+    if (digit < '0' || digit > '7') {
+      return absl::DataLossError(absl::StrCat("fdinfo of ", describe(view), " has malformed flags: ", flags));
+    }
+    value = value * 8 + static_cast<uint32_t>(digit - '0');
+  }
+  close_on_exec = (value & O_CLOEXEC) != 0;
+  view.flags = value & ~static_cast<uint32_t>(O_CLOEXEC);
+  return absl::OkStatus();
+}
+
+absl::Status read_owner(const OpenFileView& view, model::OpenFile& out) {
+  if (view.fd < 0 || (view.flags & O_PATH) != 0) return absl::OkStatus();
+  f_owner_ex owner{};
+  if (::fcntl(view.fd, F_GETOWN_EX, &owner) != 0) {
+    return errno_status(errno, absl::StrCat("fcntl(F_GETOWN_EX) on ", describe(view)));
+  }
+  const int signal = ::fcntl(view.fd, F_GETSIG);
+  if (signal < 0) return errno_status(errno, absl::StrCat("fcntl(F_GETSIG) on ", describe(view)));
+  out.set_owner_type(owner.type);
+  out.set_owner(owner.pid);
+  out.set_signal(signal);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status OpenFilesReader::scan(pid_t pid, const std::set<int>& left_out, uint64_t table_id) {
+  UniqueFd pidfd;
+  if (!feature_disabled("pidfd_getfd")) {
+    pidfd.reset(sys_pidfd_open(pid, 0));
+    if (!pidfd.valid() && errno != ENOSYS && errno != EPERM) {
+      return errno_status(errno, absl::StrCat("pidfd_open of pid ", pid));
+    }
+  }
+  Table& table = tables_[pid];
+  table.id = table_id;
+  ASSIGN_OR_RETURN(const std::vector<int> numbers, procfs::read_fds(pid));
+  for (const int number : numbers) {
+    if (left_out.contains(number)) continue;
+    RETURN_IF_ERROR(read_descriptor(pid, pidfd.get(), number, table));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenFilesReader::read_descriptor(pid_t pid, int pidfd, int number, Table& table) {
+  OpenFileView view;
+  view.pid = pid;
+  view.number = number;
+  view.numbers = {number};
+  const std::string path = absl::StrCat("/proc/", pid, "/fd/", number);
+  ASSIGN_OR_RETURN(view.link, procfs::read_link(path));
+  ASSIGN_OR_RETURN(view.fdinfo, procfs::read_text(absl::StrCat("/proc/", pid, "/fdinfo/", number)));
+  if (::stat(path.c_str(), &view.stat) != 0) return errno_status(errno, absl::StrCat("stat of ", path));
+  bool close_on_exec = false;
+  RETURN_IF_ERROR(read_position(view, close_on_exec));
+
+  if (Description* same = find_same(view); same != nullptr) {
+    if (same->view.pid == pid) same->view.numbers.push_back(number);
+    table.descriptors[number] = {same->id, close_on_exec};
+    return absl::OkStatus();
+  }
+  Description description;
+  description.id = descriptions_.size() + 1;
+  if (pidfd >= 0) {
+    description.copy.reset(sys_pidfd_getfd(pidfd, number, 0));
+    if (!description.copy.valid() && errno != EPERM && errno != ENOSYS) {
+      return errno_status(errno, absl::StrCat("pidfd_getfd of fd ", number, " of pid ", pid));
+    }
+  }
+  view.fd = description.copy.get();
+  description.view = std::move(view);
+  table.descriptors[number] = {description.id, close_on_exec};
+  descriptions_.push_back(std::move(description));
+  return absl::OkStatus();
+}
+
+OpenFilesReader::Description* OpenFilesReader::find_same(const OpenFileView& view) {
+  for (Description& description : descriptions_) {
+    if (same_description(description.view, view)) return &description;
+  }
+  return nullptr;
+}
+
+void OpenFilesReader::audit(Findings& findings) const {
+  for (const Description& description : descriptions_) {
+    const OpenFileKind* responsible = nullptr;
+    for (const OpenFileKind* kind : open_file_kinds()) {
+      if (!kind->claims(description.view)) continue;
+      responsible = kind;
+      break;
+    }
+    if (responsible != nullptr) {
+      responsible->audit(description.view, *this, findings);
+      continue;
+    }
+    findings.add({"SP-FILE-UNKNOWN", describe(description.view),
+                  "Stillpoint does not know how to save this kind of file",
+                  "close it in a pre-dump hook (stillpoint::on_pre_dump) and open it again in post-resume and "
+                  "post-restore hooks"});
+  }
+}
+
+absl::Status OpenFilesReader::dump(model::Tree& tree) {
+  for (const Description& description : descriptions_) {
+    RETURN_IF_ERROR(with_context(dump_description(description, *tree.add_open_files()), describe(description.view)));
+  }
+  for (const auto& [pid, table] : tables_) {
+    model::FileTable* out = tree.add_file_tables();
+    out->set_id(table.id);
+    for (const auto& [number, entry] : table.descriptors) {
+      model::FileDescriptor* descriptor = out->add_descriptors();
+      descriptor->set_number(number);
+      descriptor->set_open_file(entry.first);
+      descriptor->set_close_on_exec(entry.second);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenFilesReader::dump_description(const Description& description, model::OpenFile& out) {
+  for (const OpenFileKind* kind : open_file_kinds()) {
+    if (!kind->claims(description.view)) continue;
+    out.set_id(description.id);
+    out.set_kind(std::string(kind->name()));
+    out.set_flags(description.view.flags);
+    RETURN_IF_ERROR(read_owner(description.view, out));
+    return kind->dump(description.view, *this, out);
+  }
+  return absl::InternalError("no kind claims it");  // the audit has refused before
+}
+
+absl::Status OpenFilesReader::sync_files() const {
+  for (const Description& description : descriptions_) {
+    const OpenFileView& view = description.view;
+    const bool writable = (view.flags & O_ACCMODE) != O_RDONLY && (view.flags & O_PATH) == 0;
+    if (!S_ISREG(view.stat.st_mode) || !writable || view.fd < 0) continue;
+    if (::fdatasync(view.fd) != 0 && errno != EINVAL) {
+      return errno_status(errno, absl::StrCat("fdatasync of ", describe(view)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+uint64_t OpenFilesReader::open_file_of(pid_t pid, int number) const {
+  const auto table = tables_.find(pid);
+  if (table == tables_.end()) return 0;
+  const auto entry = table->second.descriptors.find(number);
+  return entry == table->second.descriptors.end() ? 0 : entry->second.first;
+}
+
+uint64_t OpenFilesReader::open_file_of_inode(uint64_t inode, uint64_t except_id) const {
+  for (const Description& description : descriptions_) {
+    if (description.view.stat.st_ino == inode && description.id != except_id) return description.id;
+  }
+  return 0;
+}
+
+bool OpenFilesReader::inherited(const OpenFileView& file) const {
+  if (starter_objects_.empty()) {
+    // What the root's starter gave it: standard input, output and error. Terminals, and pipes and sockets
+    // whose other end is outside, come from `stillpoint restart` again.
+    starter_objects_.insert({0, 0});
+    for (const Description& description : descriptions_) {
+      for (const int number : description.view.numbers) {
+        if (number > STDERR_FILENO) continue;
+        starter_objects_.insert({description.view.stat.st_dev, description.view.stat.st_ino});
+      }
+    }
+  }
+  return starter_objects_.contains({file.stat.st_dev, file.stat.st_ino});
+}
+
+absl::StatusOr<uint64_t> OpenFilesReader::shared_memory_of(const OpenFileView& file) {
+  if (file.fd < 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(describe(file), ": a memfd can only be saved where pidfd_getfd is permitted"));
+  }
+  return shared_memories_.enter_memfd(file.fd, file.link);
+}
+
+}  // namespace stillpoint

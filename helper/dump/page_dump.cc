@@ -1,0 +1,147 @@
+#include "helper/dump/page_dump.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "helper/base/errors.h"
+#include "helper/base/test_switch.h"
+#include "helper/dump/snapshot_worker.h"
+#include "helper/memory/call_batch.h"
+#include "helper/memory/excluded.h"
+#include "helper/memory/pagemap.h"
+
+namespace stillpoint {
+namespace {
+
+constexpr char kPages[] = "pages-0.bin";
+constexpr char kCopies[] = "pages-1.bin";
+
+bool has_own_pages(const model::Vma& vma) {
+  return vma.kind() == model::Vma::ANONYMOUS || vma.kind() == model::Vma::FILE_PRIVATE ||
+         (vma.kind() == model::Vma::SHARED_MEMORY && vma.was_private_shm());
+}
+
+void add_extent(uint64_t address, uint64_t length, uint32_t file, uint64_t offset, model::PageExtent& out) {
+  out.set_address(address);
+  out.set_length(length);
+  out.set_file(file);
+  out.set_offset(offset);
+}
+
+// What the snapshot's worker is to read must be readable: the snapshot is disposable, so its protections may change.
+absl::Status make_readable(WorkerSession& session, const model::AddressSpace& space) {
+  CallBatch batch(session.main());
+  for (const model::Vma& vma : space.vmas()) {
+    if (!has_own_pages(vma) || (vma.protection() & PROT_READ) != 0) continue;
+    batch.add(SYS_mprotect, {vma.start(), vma.end() - vma.start(), PROT_READ}, 0, "mprotect in the snapshot");
+  }
+  return batch.run();
+}
+
+}  // namespace
+
+absl::Status PageDump::lay_out(pid_t pid, const std::vector<int>& copied_in_pause, const std::vector<Range>& excluded,
+                               model::AddressSpace& space) {
+  ASSIGN_OR_RETURN(const UniqueFd pagemap, open_pagemap(pid));
+  for (int i = 0; i < space.vmas_size(); ++i) {
+    model::Vma& vma = *space.mutable_vmas(i);
+    if (!has_own_pages(vma)) continue;
+    if (std::find(copied_in_pause.begin(), copied_in_pause.end(), i) != copied_in_pause.end()) continue;
+    const PageSelection selection =
+        vma.kind() == model::Vma::ANONYMOUS ? PageSelection::kPopulated : PageSelection::kAnonymous;
+    ASSIGN_OR_RETURN(const PopulatedPages pages, scan_pages(pagemap.get(), {vma.start(), vma.end()}, selection));
+    guards_known_ = guards_known_ && pages.guards_known;
+    for (const Range& guard : pages.guards) {
+      model::Range* out = vma.add_guards();
+      out->set_start(guard.start);
+      out->set_end(guard.end);
+    }
+    for (const Range& range : subtract(pages.content, excluded)) {
+      add_extent(range.start, range.size(), 0, layout_.add(range), *space.add_pages());
+    }
+  }
+  return absl::OkStatus();
+}
+
+void PageDump::lay_out_copies(const PauseCopies& copies, const std::vector<Range>& excluded,
+                              model::AddressSpace& space, model::Tree& tree) {
+  for (const PauseCopies::Copy& copy : copies.copies()) {
+    if (copy.shared_memory != 0) {
+      const uint64_t offset = copies_layout_.add(reinterpret_cast<uint64_t>(copy.data), copy.length);
+      model::SharedMemory& memory = *tree.mutable_shared_memories(static_cast<int>(copy.shared_memory) - 1);
+      add_extent(copy.address, copy.length, 1, offset, *memory.add_pages());
+      continue;
+    }
+    for (const Range& range : subtract({{copy.address, copy.address + copy.length}}, excluded)) {
+      const char* data = copy.data + (range.start - copy.address);
+      const uint64_t offset = copies_layout_.add(reinterpret_cast<uint64_t>(data), range.size());
+      add_extent(range.start, range.size(), 1, offset, *space.add_pages());
+    }
+  }
+  std::sort(space.mutable_pages()->begin(), space.mutable_pages()->end(),
+            [](const model::PageExtent& a, const model::PageExtent& b) { return a.address() < b.address(); });
+}
+
+absl::Status PageDump::write_by_worker(Snapshot& snapshot, const std::vector<procfs::Mapping>& mappings,
+                                       const CodeGadgets& gadgets, const model::AddressSpace& space, int fd,
+                                       bool direct, const Progress& progress, std::vector<uint64_t>& checksums) {
+  if (feature_disabled("worker")) return absl::UnimplementedError("the worker is switched off");
+  ASSIGN_OR_RETURN(SnapshotWorker worker, start_worker(snapshot, mappings, {fd}, gadgets));
+  RETURN_IF_ERROR(make_readable(worker.session, space));
+  die_if_stage("worker-running");
+  TransferOptions options;
+  options.direct = direct;
+  options.tolerate_unreadable = !guards_known_;
+  options.progress = [&](uint64_t done) { progress(done, bytes()); };
+  ASSIGN_OR_RETURN(checksums, worker.session.main().write_pages(worker.fds[0], layout_.extents(), layout_.file_size(),
+                                                                options));
+  return absl::OkStatus();
+}
+
+absl::Status PageDump::write_from_snapshot(Snapshot& snapshot, const std::vector<procfs::Mapping>& mappings,
+                                           const CodeGadgets& gadgets, const model::AddressSpace& space,
+                                           image::ImageWriter& writer, const Progress& progress,
+                                           std::string& why_outside) {
+  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kPages));
+  const bool direct = set_direct(file.get());
+  std::vector<uint64_t> checksums;
+  const absl::Status status =
+      write_by_worker(snapshot, mappings, gadgets, space, file.get(), direct, progress, checksums);
+  if (!status.ok()) {
+    // A full disk stays full however the pages are read, and a dead snapshot cannot be read at all.
+    if (absl::IsResourceExhausted(status) || ::kill(snapshot.pid(), 0) != 0) return status;
+    why_outside = std::string(status.message());
+    ASSIGN_OR_RETURN(checksums, write_pages_from_outside(snapshot.pid(), layout_.extents(), layout_.file_size(),
+                                                         file.get(), direct,
+                                                         [&](uint64_t done) { progress(done, bytes()); }));
+  }
+  writer.add_file(kPages, layout_.file_size(), std::move(checksums));
+  return absl::OkStatus();
+}
+
+absl::Status PageDump::write_from_outside(pid_t pid, image::ImageWriter& writer, const Progress& progress) {
+  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kPages));
+  const bool direct = set_direct(file.get());
+  ASSIGN_OR_RETURN(std::vector<uint64_t> checksums,
+                   write_pages_from_outside(pid, layout_.extents(), layout_.file_size(), file.get(), direct,
+                                            [&](uint64_t done) { progress(done, bytes()); }));
+  writer.add_file(kPages, layout_.file_size(), std::move(checksums));
+  return absl::OkStatus();
+}
+
+absl::Status PageDump::write_copies(image::ImageWriter& writer) {
+  if (copies_layout_.file_size() == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kCopies));
+  ASSIGN_OR_RETURN(std::vector<uint64_t> checksums,
+                   write_pages_from_outside(::getpid(), copies_layout_.extents(), copies_layout_.file_size(),
+                                            file.get(), set_direct(file.get())));
+  writer.add_file(kCopies, copies_layout_.file_size(), std::move(checksums));
+  return absl::OkStatus();
+}
+
+}  // namespace stillpoint

@@ -1,0 +1,44 @@
+// Shared memory objects (memfd, shared anonymous) met while reading mappings and fds, each entered once.
+#ifndef STILLPOINT_HELPER_DUMP_SHARED_MEMORY_REGISTRY_H_
+#define STILLPOINT_HELPER_DUMP_SHARED_MEMORY_REGISTRY_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "helper/base/unique_fd.h"
+#include "helper/model/model.pb.h"
+#include "helper/procfs/process_files.h"
+
+namespace stillpoint {
+
+class SharedMemoryRegistry {
+ public:
+  struct Object {
+    model::SharedMemory message;
+    UniqueFd fd;                     // of the memory itself; invalid where the helper may not have it
+    pid_t mapped_by = 0;             // where to read it from when there is no fd
+    std::vector<procfs::Mapping> mappings;
+  };
+
+  // The object behind a mapping, entered on first sight.
+  absl::StatusOr<uint64_t> enter_mapping(pid_t pid, const procfs::Mapping& mapping);
+  // The memfd behind the helper's own copy `fd`.
+  absl::StatusOr<uint64_t> enter_memfd(int fd, const std::string& link);
+
+  std::vector<Object>& objects() { return objects_; }
+  const std::vector<Object>& objects() const { return objects_; }
+
+ private:
+  Object& object(uint64_t device, uint64_t inode);
+  std::map<std::pair<uint64_t, uint64_t>, size_t> by_inode_;
+  std::vector<Object> objects_;
+};
+
+}  // namespace stillpoint
+
+#endif  // STILLPOINT_HELPER_DUMP_SHARED_MEMORY_REGISTRY_H_

@@ -1,0 +1,61 @@
+#include "helper/dump/sharing_audit.h"
+
+#include <dirent.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "helper/procfs/process_files.h"
+
+namespace stillpoint {
+namespace {
+
+// What a line of maps shows for the object: "00:01 1234 ".
+std::string maps_key(const procfs::Mapping& mapping) {
+  return absl::StrFormat(" %02x:%02x %u ", major(mapping.device), minor(mapping.device), mapping.inode);
+}
+
+std::vector<pid_t> all_pids() {
+  std::vector<pid_t> pids;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir("/proc"), &::closedir);
+  if (directory == nullptr) return pids;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    pid_t pid = 0;
+    if (absl::SimpleAtoi(entry->d_name, &pid)) pids.push_back(pid);
+  }
+  return pids;
+}
+
+std::string name_of(pid_t pid) {
+  const absl::StatusOr<procfs::Stat> stat = procfs::read_stat(pid);
+  return stat.ok() ? absl::StrCat("pid ", pid, " (", stat->comm, ")") : absl::StrCat("pid ", pid);
+}
+
+}  // namespace
+
+void audit_sharing(pid_t pid, const SharedMemoryRegistry& registry, Findings& findings) {
+  if (registry.objects().empty()) return;
+  for (const pid_t other : all_pids()) {
+    if (other == pid || other == ::getpid()) continue;
+    const absl::StatusOr<std::string> maps = procfs::read_text(absl::StrCat("/proc/", other, "/maps"));
+    if (!maps.ok()) continue;  // gone, or another user's
+    for (const SharedMemoryRegistry::Object& object : registry.objects()) {
+      if (object.mappings.empty() || !absl::StrContains(*maps, maps_key(object.mappings.front()))) continue;
+      findings.add({"SP-SHARED-MEMORY",
+                    absl::StrCat(object.mappings.front().name, " mapped at 0x",
+                                 absl::Hex(object.mappings.front().start)),
+                    absl::StrCat("it is shared with ", name_of(other), ", which is not part of the image"),
+                    "unmap it in a stillpoint::on_pre_dump hook and map it again in stillpoint::on_post_resume and "
+                    "stillpoint::on_post_restore hooks; or end the other process first"});
+    }
+  }
+}
+
+}  // namespace stillpoint

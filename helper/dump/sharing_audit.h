@@ -1,0 +1,18 @@
+// Memory that is shared with processes outside the image would silently become a copy (trap 12 of the design).
+#ifndef STILLPOINT_HELPER_DUMP_SHARING_AUDIT_H_
+#define STILLPOINT_HELPER_DUMP_SHARING_AUDIT_H_
+
+#include <sys/types.h>
+
+#include "helper/dump/shared_memory_registry.h"
+#include "helper/resources/finding.h"
+
+namespace stillpoint {
+
+// SP-SHARED-MEMORY for every object of the registry that a process other than `pid` maps, as far as the caller may look
+// into /proc/*/maps. Reads nothing when there are no such objects.
+void audit_sharing(pid_t pid, const SharedMemoryRegistry& registry, Findings& findings);
+
+}  // namespace stillpoint
+
+#endif  // STILLPOINT_HELPER_DUMP_SHARING_AUDIT_H_

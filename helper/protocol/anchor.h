@@ -1,0 +1,42 @@
+// The anchor: how a tool finds the SDK inside a running program and asks it for a
+// checkpoint at its next call, without a thread, a signal or an fd of the SDK's.
+//
+// Every binary or library that contains the SDK carries an ELF note (PT_NOTE, name
+// "Stillpoint", type kAnchorNoteType) whose 8-byte descriptor is the signed distance from the
+// descriptor to the Anchor in memory.
+#ifndef STILLPOINT_HELPER_PROTOCOL_ANCHOR_H_
+#define STILLPOINT_HELPER_PROTOCOL_ANCHOR_H_
+
+#include <cstdint>
+
+namespace stillpoint::protocol {
+
+inline constexpr uint64_t kAnchorMagic = 0x524f48434e415053;  // "SPANCHOR"
+inline constexpr uint32_t kAnchorVersion = 1;
+inline constexpr uint32_t kAnchorNoteType = 1;
+inline constexpr char kAnchorNoteName[] = "Stillpoint";
+
+// A tool writes request_* with process_vm_writev, request_sequence last. The SDK answers in done_*, done_sequence last.
+// Both treat the other's text as untrusted: fixed sizes, terminated by whoever reads. request_directory is an absolute path,
+// opened by the program with its own credentials.
+//
+// A request with request_stop that succeeds has no answer: the helper kills the program while its threads are still stopped, so
+// that nothing it does is lost; the tool sees the program end and a newer image in the directory. (A program that
+// asked its Checkpointer to return on a stop answers and ends by itself.) A failure is always answered.
+struct Anchor {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t size;
+  uint64_t request_sequence;  // raised by a tool
+  uint64_t done_sequence;     // the last request answered
+  uint32_t request_stop;      // 1: the process ends once the image is durable
+  int32_t done_code;          // stillpoint_code_t
+  uint64_t calls;             // checkpoint() and poll() calls so far: shows that the program reaches them
+  char request_directory[1024];
+  char done_image[1024];      // path of the image
+  char done_message[1024];
+};
+
+}  // namespace stillpoint::protocol
+
+#endif  // STILLPOINT_HELPER_PROTOCOL_ANCHOR_H_

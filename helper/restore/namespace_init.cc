@@ -1,0 +1,110 @@
+#include "helper/restore/namespace_init.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "helper/base/errors.h"
+#include "helper/procfs/process_files.h"
+
+namespace stillpoint {
+namespace {
+
+constexpr size_t kMaxReport = 64 * 1024;
+
+void close_all_but(int fd) {
+  if (fd > 0) ::syscall(SYS_close_range, 0, fd - 1, 0);
+  ::syscall(SYS_close_range, fd + 1, ~0u, 0);
+}
+
+}  // namespace
+
+// One datagram: status code, then message and notes separated by NUL.
+absl::Status send_report(int socket, const InitReport& report) {
+  std::string text(1, static_cast<char>(report.status.code()));
+  absl::StrAppend(&text, report.status.message(), std::string(1, '\0'), absl::StrJoin(report.notes, "\n"));
+  if (text.size() > kMaxReport) text.resize(kMaxReport);
+  iovec data = {text.data(), text.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  if (report.pidfd.valid()) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    const int fd = report.pidfd.get();
+    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  }
+  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) return errno_status(errno, "sendmsg of the init's report");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<InitReport> receive_report(int socket) {
+  std::string text(kMaxReport, '\0');
+  iovec data = {text.data(), text.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t n;
+  do {
+    n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return errno_status(errno, "recvmsg from the namespace's init");
+  if (n == 0) return absl::UnavailableError("the init of the new pid namespace died while it restored the process");
+  text.resize(static_cast<size_t>(n));
+  InitReport report;
+  const std::vector<std::string> parts = absl::StrSplit(text.substr(1), absl::MaxSplits('\0', 1));
+  report.status = absl::Status(static_cast<absl::StatusCode>(text[0]), parts[0]);
+  if (parts.size() > 1 && !parts[1].empty()) report.notes = absl::StrSplit(parts[1], '\n');
+  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    report.pidfd.reset(fd);
+  }
+  return report;
+}
+
+void run_as_init(pid_t root, UniqueFd status_pipe) {
+  close_all_but(status_pipe.get());
+  for (;;) {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, __WALL);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid < 0) ::_exit(0);  // ECHILD: the namespace is empty
+    if (pid != root) continue;
+    // The reader may be gone; the processes that are left do not care.
+    ::signal(SIGPIPE, SIG_IGN);
+    const ssize_t written = ::write(status_pipe.get(), &status, sizeof status);
+    static_cast<void>(written);
+    status_pipe.reset();
+  }
+}
+
+absl::StatusOr<pid_t> pid_of_pidfd(int pidfd) {
+  ASSIGN_OR_RETURN(const std::string text, procfs::read_text(absl::StrCat("/proc/self/fdinfo/", pidfd)));
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    pid_t pid = 0;
+    if (absl::ConsumePrefix(&line, "Pid:") && absl::SimpleAtoi(absl::StripAsciiWhitespace(line), &pid)) return pid;
+  }
+  return absl::DataLossError("fdinfo of a pidfd has no Pid line");
+}
+
+}  // namespace stillpoint

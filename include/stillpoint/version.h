@@ -1,0 +1,13 @@
+/* The version of these headers; stillpoint_version() tells that of the library in use. */
+#ifndef STILLPOINT_VERSION_H_
+#define STILLPOINT_VERSION_H_
+
+#define STILLPOINT_VERSION_MAJOR 0
+#define STILLPOINT_VERSION_MINOR 1
+#define STILLPOINT_VERSION_PATCH 0
+#define STILLPOINT_VERSION_STRING "0.1.0"
+/* 0.1.0 is 100, 1.2.3 is 10203. */
+#define STILLPOINT_VERSION_NUMBER \
+  (STILLPOINT_VERSION_MAJOR * 10000 + STILLPOINT_VERSION_MINOR * 100 + STILLPOINT_VERSION_PATCH)
+
+#endif /* STILLPOINT_VERSION_H_ */

@@ -1,0 +1,43 @@
+#include "sdk/anchor.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace stillpoint::sdk {
+namespace {
+
+using protocol::Anchor;
+
+// What anchor_object.S says in numbers.
+static_assert(sizeof(Anchor) == 3120);
+static_assert(protocol::kAnchorMagic == 0x524f48434e415053);
+static_assert(protocol::kAnchorVersion == 1 && protocol::kAnchorNoteType == 1);
+
+template <size_t kSize>
+void put_text(char (&field)[kSize], const std::string& text) {
+  const size_t length = std::min(text.size(), kSize - 1);
+  std::memcpy(field, text.data(), length);
+  field[length] = '\0';
+}
+
+}  // namespace
+
+AnchorRequest anchor_request() {
+  const Anchor& anchor = stillpoint_anchor_object;
+  AnchorRequest request;
+  if (!anchor_request_pending()) return request;
+  request.sequence = __atomic_load_n(&anchor.request_sequence, __ATOMIC_ACQUIRE);
+  request.stop = anchor.request_stop != 0;
+  request.directory.assign(anchor.request_directory, ::strnlen(anchor.request_directory, sizeof anchor.request_directory));
+  return request;
+}
+
+void anchor_answer(uint64_t sequence, int32_t code, const std::string& image, const std::string& message) {
+  Anchor& anchor = stillpoint_anchor_object;
+  anchor.done_code = code;
+  put_text(anchor.done_image, image);
+  put_text(anchor.done_message, message);
+  __atomic_store_n(&anchor.done_sequence, sequence, __ATOMIC_RELEASE);
+}
+
+}  // namespace stillpoint::sdk

@@ -1,0 +1,39 @@
+// A tool's request for a checkpoint, as it stands in this process's memory (helper/protocol/anchor.h).
+#ifndef STILLPOINT_SDK_ANCHOR_H_
+#define STILLPOINT_SDK_ANCHOR_H_
+
+#include <cstdint>
+#include <string>
+
+#include "helper/protocol/anchor.h"
+
+extern "C" __attribute__((visibility("hidden"))) stillpoint::protocol::Anchor stillpoint_anchor_object;
+
+namespace stillpoint::sdk {
+
+struct AnchorRequest {
+  uint64_t sequence = 0;  // 0: there is none
+  bool stop = false;
+  std::string directory;
+};
+
+// Cheap enough for inner loops: two loads.
+inline bool anchor_request_pending() {
+  return __atomic_load_n(&stillpoint_anchor_object.request_sequence, __ATOMIC_ACQUIRE) >
+         __atomic_load_n(&stillpoint_anchor_object.done_sequence, __ATOMIC_RELAXED);
+}
+
+// Shows tools that the program comes by. Calls of several threads at once may count once.
+inline void anchor_count_call() {
+  uint64_t& calls = stillpoint_anchor_object.calls;
+  __atomic_store_n(&calls, __atomic_load_n(&calls, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+}
+
+// The pending request, if there is one.
+AnchorRequest anchor_request();
+// Answers it. Text is cut to what fits.
+void anchor_answer(uint64_t sequence, int32_t code, const std::string& image, const std::string& message);
+
+}  // namespace stillpoint::sdk
+
+#endif  // STILLPOINT_SDK_ANCHOR_H_
