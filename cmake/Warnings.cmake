@@ -1,8 +1,7 @@
 # One interface target carries the warnings, so that no room can forget them.
 add_library(stillpoint_warnings INTERFACE)
 target_compile_options(stillpoint_warnings INTERFACE
-  -Wall -Wextra -Wshadow -Wcast-align -Wundef -Wvla
-  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+  -Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> -Wcast-align -Wundef -Wvla
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-missing-field-initializers>
   $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-missing-field-initializers>)
 if(STILLPOINT_SANITIZE)

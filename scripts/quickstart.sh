@@ -21,6 +21,12 @@ done
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\nquickstart FAILED: %s\n' "$*" >&2; exit 1; }
 
+# Editors and terminals leave descriptors open in their shells; a pipe among them would be a finding of the sample's.
+for descriptor in "/proc/$$/fd/"*; do
+  descriptor=${descriptor##*/}
+  if ((descriptor > 2 && descriptor != 255)); then eval "exec $descriptor>&-"; fi
+done
+
 pid=
 cleanup() {
   if [[ -n $pid ]] && kill -0 "$pid" 2>/dev/null; then kill -KILL "$pid" 2>/dev/null || true; fi

@@ -93,6 +93,7 @@ absl::Status Dump::freeze() {
   ASSIGN_OR_RETURN(frozen_, FrozenProcess::freeze(options_.pid, frozen_at_ + options_.freeze_limit));
   statistics_.set_freeze_ns(nanoseconds(absl::Now() - frozen_at_));
   die_if_stage("frozen");
+  if (options_.authorize) RETURN_IF_ERROR(options_.authorize(options_.pid));
   return absl::OkStatus();
 }
 

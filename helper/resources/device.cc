@@ -35,8 +35,8 @@ constexpr VirtualDevice kVirtualDevices[] = {
     {3, "/dev/null"}, {5, "/dev/zero"}, {7, "/dev/full"}, {8, "/dev/random"}, {9, "/dev/urandom"},
 };
 constexpr unsigned kMemoryMajor = 1;
-constexpr unsigned kTtyMajor = 4;       // consoles and serial lines
-constexpr unsigned kTtyAuxMajor = 5;    // 0: /dev/tty, 1: /dev/console, 2: /dev/ptmx
+constexpr unsigned kTtyMajor = 4;     // consoles and serial lines
+constexpr unsigned kTtyAuxMajor = 5;  // 0: /dev/tty, 1: /dev/console, 2: /dev/ptmx
 constexpr unsigned kPtsFirstMajor = 136, kPtsLastMajor = 143;
 
 const VirtualDevice* virtual_device(unsigned major_number, unsigned minor_number) {
@@ -61,9 +61,10 @@ bool is_terminal(const OpenFileView& file) {
 }
 
 Finding terminal_finding(const OpenFileView& file) {
-  return {"SP-TTY", describe(file), "it is a terminal that is none of the program's standard streams",
-          "close it in a stillpoint::on_pre_dump hook and open /dev/tty in stillpoint::on_post_resume and "
-          "stillpoint::on_post_restore; or start the program with this terminal as its standard input, output or error"};
+  return {
+      "SP-TTY", describe(file), "it is a terminal that is none of the program's standard streams",
+      "close it in a stillpoint::on_pre_dump hook and open /dev/tty in stillpoint::on_post_resume and "
+      "stillpoint::on_post_restore; or start the program with this terminal as its standard input, output or error"};
 }
 
 Finding ptmx_finding(const OpenFileView& file) {
@@ -98,23 +99,21 @@ class DeviceKind : public OpenFileKind {
   }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
-    DeviceDetail detail;
-    detail.set_major(major(file.stat.st_rdev));
-    detail.set_minor(minor(file.stat.st_rdev));
     if (const VirtualDevice* device = virtual_device(file); device != nullptr) {
+      DeviceDetail detail;
+      detail.set_major(major(file.stat.st_rdev));
+      detail.set_minor(minor(file.stat.st_rdev));
       detail.set_path(link_is_current(file) ? file.link : device->path);
       return store_detail(detail, file, out);
     }
     if (!is_terminal(file) || !context.inherited(file)) {
       return absl::FailedPreconditionError(absl::StrCat(describe(file), ": a device whose state cannot be saved"));
     }
-    *detail.mutable_inherited() = inherited_detail(file);
-    return store_detail(detail, file, out);
+    return dump_inherited(file, out);
   }
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const DeviceDetail detail, parse_detail<DeviceDetail>(file));
-    if (detail.has_inherited()) return restore_inherited(file, detail.inherited(), context);
     RETURN_IF_ERROR(check_path(file, detail.path()));
     // Opening a device may do things (tapes rewind, modems hang up): none but these is ever opened on an image's word.
     if (virtual_device(detail.major(), detail.minor()) == nullptr) return damaged_detail(file, "not a virtual device");

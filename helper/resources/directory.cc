@@ -48,16 +48,18 @@ class DirectoryKind : public OpenFileKind {
     const std::string path = context.map_path(detail.path());
     absl::StatusOr<UniqueFd> fd = reopen_path(path, (file.flags() & ~uint32_t{O_PATH}) | O_DIRECTORY);
     if (!fd.ok()) {
-      return with_context(fd.status(), absl::StrCat(describe(file), ": the directory must be there again, or be "
-                                                                   "named with --map-path OLD=NEW"));
+      return with_context(fd.status(), absl::StrCat(describe(file),
+                                                    ": the directory must be there again, or be "
+                                                    "named with --map-path OLD=NEW"));
     }
     if (detail.position() == 0) return fd;
     struct stat now = {};
     if (::fstat(fd->get(), &now) != 0) return errno_status(errno, absl::StrCat("fstat of ", describe(file)));
     const absl::Status positioned = set_position(fd->get(), detail.position(), describe(file));
     if (!positioned.ok() || now.st_ino != detail.inode() || now.st_dev != detail.device()) {
-      context.note(absl::StrCat(printable(path), ": another directory than at the checkpoint; a listing in progress "
-                                                 "may miss or repeat names"));
+      context.note(absl::StrCat(printable(path),
+                                ": another directory than at the checkpoint; a listing in progress "
+                                "may miss or repeat names"));
     }
     return fd;
   }

@@ -64,9 +64,8 @@ bool is_current(const OpenFileView& file, const TargetLine& target) {
   const std::optional<struct stat> there = stat_fd(file.pid, target.number);
   if (!there.has_value() || (target.inode.has_value() && there->st_ino != *target.inode)) return false;
   if (feature_disabled("kcmp")) return true;
-  const kcmp_epoll_slot slot = {.efd = static_cast<uint32_t>(file.number),
-                                .tfd = static_cast<uint32_t>(target.number),
-                                .toff = target.nth};
+  const kcmp_epoll_slot slot = {
+      .efd = static_cast<uint32_t>(file.number), .tfd = static_cast<uint32_t>(target.number), .toff = target.nth};
   const int order = sys_kcmp(file.pid, file.pid, KCMP_EPOLL_TFD, static_cast<uint64_t>(target.number),
                              reinterpret_cast<uint64_t>(&slot));
   // Without kcmp(2), inode equality is what can be known.
@@ -128,7 +127,8 @@ class EpollKind : public OpenFileKind {
     for (const EpollDetail::Interest& interest : detail.interests()) {
       RETURN_IF_ERROR(check_fd_number(file, interest.number()));
       if (context.fd_of(interest.open_file()) < 0) {
-        return damaged_detail(file, absl::StrCat("open file ", interest.open_file(), ", which it watches, is not there"));
+        return damaged_detail(file,
+                              absl::StrCat("open file ", interest.open_file(), ", which it watches, is not there"));
       }
       epoll_event event = {};
       event.events = interest.events();

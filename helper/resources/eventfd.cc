@@ -1,6 +1,7 @@
 // eventfds: the counter, and whether reads take one or all of it (EFD_SEMAPHORE).
 #include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,8 +13,6 @@
 #include "helper/resources/eventfd.pb.h"
 #include "helper/resources/fdinfo.h"
 #include "helper/resources/kinds.h"
-
-#include <unistd.h>
 
 namespace stillpoint {
 namespace {

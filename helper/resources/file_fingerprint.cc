@@ -39,14 +39,26 @@ absl::StatusOr<resources::Fingerprint> fingerprint(int fd, uint64_t size, absl::
 
 bool on_pseudo_filesystem(int fd) {
   static constexpr uint64_t kPseudo[] = {
-      SYSFS_MAGIC,      CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC,
-      TRACEFS_MAGIC,    SECURITYFS_MAGIC,   PROC_SUPER_MAGIC,    BPF_FS_MAGIC,
-      SELINUX_MAGIC,    SMACK_MAGIC,        EFIVARFS_MAGIC,      0x62656570 /* configfs */,
-      0x65735543 /* fusectl */, 0x7655821 /* resctrl */, 0x6165676c /* pstore */,
+      SYSFS_MAGIC,
+      CGROUP_SUPER_MAGIC,
+      CGROUP2_SUPER_MAGIC,
+      DEBUGFS_MAGIC,
+      TRACEFS_MAGIC,
+      SECURITYFS_MAGIC,
+      PROC_SUPER_MAGIC,
+      BPF_FS_MAGIC,
+      SELINUX_MAGIC,
+      SMACK_MAGIC,
+      EFIVARFS_MAGIC,
+      0x62656570 /* configfs */,
+      0x65735543 /* fusectl */,
+      0x7655821 /* resctrl */,
+      0x6165676c /* pstore */,
   };
   struct statfs filesystem = {};
   if (::fstatfs(fd, &filesystem) != 0) return false;
-  return std::find(std::begin(kPseudo), std::end(kPseudo), static_cast<uint32_t>(filesystem.f_type)) != std::end(kPseudo);
+  return std::find(std::begin(kPseudo), std::end(kPseudo), static_cast<uint32_t>(filesystem.f_type)) !=
+         std::end(kPseudo);
 }
 
 }  // namespace stillpoint

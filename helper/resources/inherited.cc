@@ -1,13 +1,17 @@
 #include "helper/resources/inherited.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <optional>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
 #include "helper/resources/detail.h"
+#include "helper/resources/inherited.pb.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/same_file.h"
 
@@ -24,12 +28,32 @@ class InheritedKind : public OpenFileKind {
   bool claims(const OpenFileView&) const override { return false; }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext&, model::OpenFile& out) const override {
-    return store_detail(inherited_detail(file), file, out);
+    return dump_inherited(file, out);
   }
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const InheritedDetail detail, parse_detail<InheritedDetail>(file));
-    return restore_inherited(file, detail, context);
+    RETURN_IF_ERROR(check_fd_number(file, detail.number()));
+    if (detail.lost_bytes() > 0) {
+      context.note(absl::StrCat(file.description(), ": ", detail.lost_bytes(),
+                                " bytes that waited in the starter's pipe are not in the image"));
+    }
+    absl::StatusOr<UniqueFd> fd = context.inherited_fd(detail.number());
+    if (!fd.ok()) return with_context(fd.status(), describe(file));
+    RETURN_IF_ERROR(keep_nonblocking(file, fd->get()));
+    return fd;
+  }
+
+ private:
+  // A program that made its standard input non-blocking counts on it. Nothing else is changed: the restarter's flags
+  // (O_APPEND of its log) are shared with whoever started it.
+  static absl::Status keep_nonblocking(const model::OpenFile& file, int fd) {
+    if ((file.flags() & O_NONBLOCK) == 0) return absl::OkStatus();
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+      return errno_status(errno, absl::StrCat("fcntl(F_SETFL) of ", describe(file)));
+    }
+    return absl::OkStatus();
   }
 };
 
@@ -56,23 +80,12 @@ bool starter_holds(const OpenFileView& file) {
   return false;
 }
 
-InheritedDetail inherited_detail(const OpenFileView& file, uint64_t lost_bytes) {
+absl::Status dump_inherited(const OpenFileView& file, model::OpenFile& out, uint64_t lost_bytes) {
   InheritedDetail detail;
   detail.set_number(inherited_number(file));
   detail.set_lost_bytes(lost_bytes);
-  return detail;
-}
-
-absl::StatusOr<UniqueFd> restore_inherited(const model::OpenFile& file, const InheritedDetail& detail,
-                                           OpenFileRestoreContext& context) {
-  RETURN_IF_ERROR(check_fd_number(file, detail.number()));
-  if (detail.lost_bytes() > 0) {
-    context.note(absl::StrCat(file.description(), ": ", detail.lost_bytes(),
-                              " bytes that waited in the starter's pipe are not in the image"));
-  }
-  absl::StatusOr<UniqueFd> fd = context.inherited_fd(detail.number());
-  if (!fd.ok()) return with_context(fd.status(), describe(file));
-  return fd;
+  out.set_kind(std::string(inherited_kind().name()));
+  return store_detail(detail, file, out);
 }
 
 const OpenFileKind& inherited_kind() {

@@ -6,8 +6,6 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "helper/resources/inherited.pb.h"
 #include "helper/resources/open_file_kind.h"
 
 namespace stillpoint {
@@ -20,10 +18,9 @@ int inherited_number(const OpenFileView& file);
 // shell or a batch system, as opposed to a file the program opened for itself.
 bool starter_holds(const OpenFileView& file);
 
-// For kinds that find out while they dump or restore that the object is the starter's.
-resources::InheritedDetail inherited_detail(const OpenFileView& file, uint64_t lost_bytes = 0);
-absl::StatusOr<UniqueFd> restore_inherited(const model::OpenFile& file, const resources::InheritedDetail& detail,
-                                           OpenFileRestoreContext& context);
+// For kinds that find out while they dump that the object is the starter's: `out` becomes one of kind "inherited".
+// `lost_bytes` are what waited in a pipe of the starter's.
+absl::Status dump_inherited(const OpenFileView& file, model::OpenFile& out, uint64_t lost_bytes = 0);
 
 }  // namespace stillpoint
 

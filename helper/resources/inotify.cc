@@ -87,7 +87,8 @@ bool choose_next_descriptor(int fd, int descriptor) {
 
 // Adds the watch under its old descriptor: the kernel is told which to give next or, before it could be
 // (CONFIG_CHECKPOINT_RESTORE), gives them one after the other until it is this one's turn.
-absl::Status add_watch(const model::OpenFile& file, int fd, const InotifyDetail::Watch& watch, const std::string& path) {
+absl::Status add_watch(const model::OpenFile& file, int fd, const InotifyDetail::Watch& watch,
+                       const std::string& path) {
   const uint32_t mask = (watch.mask() & kWatchMask) | (watch.symlink() ? IN_DONT_FOLLOW : 0);
   choose_next_descriptor(fd, watch.descriptor());
   for (int tries = 0; tries < kMostCounted; ++tries) {

@@ -24,14 +24,14 @@ namespace stillpoint {
 
 // One open file description of a frozen process, as its kind sees it.
 struct OpenFileView {
-  pid_t pid = 0;      // a task that has it
-  int number = -1;    // the lowest fd number in that task
-  int fd = -1;        // the helper's own copy (pidfd_getfd), or -1 where that is forbidden
-  std::string link;   // readlink of /proc/PID/fd/N
-  std::string fdinfo; // text of /proc/PID/fdinfo/N, untrusted
-  struct stat stat = {};  // of /proc/PID/fd/N
-  uint32_t flags = 0; // fdinfo's flags without O_CLOEXEC
-  int64_t pos = 0;    // fdinfo's pos
+  pid_t pid = 0;             // a task that has it
+  int number = -1;           // the lowest fd number in that task
+  int fd = -1;               // the helper's own copy (pidfd_getfd), or -1 where that is forbidden
+  std::string link;          // readlink of /proc/PID/fd/N
+  std::string fdinfo;        // text of /proc/PID/fdinfo/N, untrusted
+  struct stat stat = {};     // of /proc/PID/fd/N
+  uint32_t flags = 0;        // fdinfo's flags without O_CLOEXEC
+  int64_t pos = 0;           // fdinfo's pos
   std::vector<int> numbers;  // all fd numbers of that task with this open file description
 };
 
@@ -58,7 +58,8 @@ class OpenFileDumpContext {
   // same object as one of the starter's) and that `restart` will give again.
   virtual bool inherited(const OpenFileView& file) const = 0;
   virtual bool in_tree(pid_t pid) const = 0;
-  // The shared memory object behind a memfd (its inode), entered into the model by the memory side. Entered on first ask.
+  // The shared memory object behind a memfd (its inode), entered into the model by the memory side. Entered on first
+  // ask.
   virtual absl::StatusOr<uint64_t> shared_memory_of(const OpenFileView& file) = 0;
 };
 
@@ -91,10 +92,6 @@ class OpenFileRestoreContext {
     int data_argument;  // -1: none
     std::string data;
     std::string what;
-    // Where a number is known only when the kernel has given it (open, pidfd_open): arguments[result_argument] is
-    // the result of the call queued `result_distance` calls before this one. -1: none.
-    int result_argument = -1;
-    int result_distance = 1;
   };
   virtual void in_process(ProcessCall call) = 0;
 };
@@ -107,11 +104,13 @@ class OpenFileKind {
   virtual bool claims(const OpenFileView& file) const = 0;
   // Adds what would make dump() impossible or unfaithful. Default: nothing.
   virtual void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const;
-  // Fills detail and description of `out`; id, kind, flags and owner are set by the caller.
+  // Fills detail and description of `out`; id, kind, flags and owner have been set by the caller. For an object that
+  // turns out to be the starter's the kind becomes "inherited" (inherited.h).
   virtual absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const = 0;
   // Order of restoring; lower first. Kinds that refer to others (epoll, signalfd over sockets) come later.
   virtual int restore_stage() const { return 0; }
-  // Creates the open file description again, at any fd number. Status flags (F_SETFL), owner and signal are set by the caller.
+  // Creates the open file description again, at any fd number. Status flags (F_SETFL), owner and signal are set by the
+  // caller.
   virtual absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const = 0;
   // Called for every file after all fds exist (epoll interest lists, queued fds). Default: nothing.
   virtual absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const;

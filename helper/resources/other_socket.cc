@@ -18,20 +18,40 @@ struct NumberName {
 };
 
 constexpr NumberName kFamilies[] = {
-    {AF_UNIX, "UNIX"},         {AF_INET, "IPv4"},         {AF_INET6, "IPv6"},     {AF_NETLINK, "netlink"},
-    {AF_PACKET, "packet"},     {AF_ALG, "AF_ALG crypto"}, {AF_VSOCK, "vsock"},    {AF_BLUETOOTH, "Bluetooth"},
-    {AF_CAN, "CAN"},           {AF_TIPC, "TIPC"},         {AF_XDP, "XDP"},        {AF_KEY, "PF_KEY"},
-    {AF_RDS, "RDS"},           {AF_SMC, "SMC"},           {AF_KCM, "KCM"},        {AF_QIPCRTR, "QRTR"},
-    {AF_NFC, "NFC"},           {AF_IUCV, "IUCV"},         {AF_PPPOX, "PPPoX"},    {AF_RXRPC, "RxRPC"},
-    {AF_IEEE802154, "802.15.4"}, {AF_PHONET, "Phonet"},   {AF_ISDN, "ISDN"},      {AF_X25, "X.25"},
+    {AF_UNIX, "UNIX"},
+    {AF_INET, "IPv4"},
+    {AF_INET6, "IPv6"},
+    {AF_NETLINK, "netlink"},
+    {AF_PACKET, "packet"},
+    {AF_ALG, "AF_ALG crypto"},
+    {AF_VSOCK, "vsock"},
+    {AF_BLUETOOTH, "Bluetooth"},
+    {AF_CAN, "CAN"},
+    {AF_TIPC, "TIPC"},
+    {AF_XDP, "XDP"},
+    {AF_KEY, "PF_KEY"},
+    {AF_RDS, "RDS"},
+    {AF_SMC, "SMC"},
+    {AF_KCM, "KCM"},
+    {AF_QIPCRTR, "QRTR"},
+    {AF_NFC, "NFC"},
+    {AF_IUCV, "IUCV"},
+    {AF_PPPOX, "PPPoX"},
+    {AF_RXRPC, "RxRPC"},
+    {AF_IEEE802154, "802.15.4"},
+    {AF_PHONET, "Phonet"},
+    {AF_ISDN, "ISDN"},
+    {AF_X25, "X.25"},
 };
 constexpr NumberName kTypes[] = {
-    {SOCK_STREAM, "stream"}, {SOCK_DGRAM, "datagram"},   {SOCK_RAW, "raw"},
+    {SOCK_STREAM, "stream"}, {SOCK_DGRAM, "datagram"},      {SOCK_RAW, "raw"},
     {SOCK_RDM, "rdm"},       {SOCK_SEQPACKET, "seqpacket"}, {SOCK_DCCP, "DCCP"},
 };
 constexpr NumberName kInetProtocols[] = {
-    {IPPROTO_ICMP, "ICMP"}, {IPPROTO_ICMPV6, "ICMPv6"}, {IPPROTO_SCTP, "SCTP"}, {IPPROTO_DCCP, "DCCP"},
-    {IPPROTO_RAW, "raw"},   {262, "MPTCP"},             {115, "L2TP"}, {256, "SMC"},
+    {IPPROTO_ICMP, "ICMP"}, {IPPROTO_ICMPV6, "ICMPv6"},
+    {IPPROTO_SCTP, "SCTP"}, {IPPROTO_DCCP, "DCCP"},
+    {IPPROTO_RAW, "raw"},   {262, "MPTCP"},
+    {115, "L2TP"},          {256, "SMC"},
 };
 
 template <size_t N>

@@ -49,8 +49,9 @@ class PathFdKind : public OpenFileKind {
     const uint32_t no_follow = S_ISLNK(detail.mode()) ? O_NOFOLLOW : 0;
     absl::StatusOr<UniqueFd> fd = reopen_path(path, file.flags() | O_PATH | no_follow);
     if (!fd.ok()) {
-      return with_context(fd.status(), absl::StrCat(describe(file), ": the file must be there again, or be named with "
-                                                                   "--map-path OLD=NEW"));
+      return with_context(fd.status(), absl::StrCat(describe(file),
+                                                    ": the file must be there again, or be named with "
+                                                    "--map-path OLD=NEW"));
     }
     struct stat now = {};
     if (::fstat(fd->get(), &now) != 0) return errno_status(errno, absl::StrCat("fstat of ", describe(file)));

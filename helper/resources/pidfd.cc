@@ -2,6 +2,7 @@
 // before it exists.
 #include <fcntl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <string>
@@ -17,8 +18,6 @@
 #include "helper/resources/kinds.h"
 #include "helper/resources/pidfd.pb.h"
 #include "helper/resources/process_fd.h"
-
-#include <unistd.h>
 
 namespace stillpoint {
 namespace {
@@ -58,8 +57,8 @@ class PidfdKind : public OpenFileKind {
         (context.in_tree(static_cast<pid_t>(*pid)) || is_thread_of(file.pid, *pid))) {
       return;
     }
-    const std::string whose = !pid.ok()    ? std::string(pid.status().message())
-                              : *pid > 0   ? absl::StrCat("it stands for pid ", *pid, ", which is not part of the image")
+    const std::string whose = !pid.ok()  ? std::string(pid.status().message())
+                              : *pid > 0 ? absl::StrCat("it stands for pid ", *pid, ", which is not part of the image")
                               : *pid == -1 ? std::string("it stands for a process that has ended")
                                            : std::string("it stands for a process of another pid namespace");
     findings.add({"SP-PIDFD", describe(file), whose,
@@ -67,16 +66,11 @@ class PidfdKind : public OpenFileKind {
                   "where that process is there, in stillpoint::on_post_restore"});
   }
 
-  absl::Status dump(const OpenFileView& file, OpenFileDumpContext&, model::OpenFile& out) const override {
+  absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
     PidfdDetail detail;
     ASSIGN_OR_RETURN(const int32_t pid, inner_pid(file));
     detail.set_pid(pid);
-    ASSIGN_OR_RETURN(const std::vector<ProcessFdNumber> numbers, process_fd_numbers(file));
-    for (const ProcessFdNumber& number : numbers) {
-      PidfdDetail::Place& place = *detail.add_places();
-      place.set_number(number.number);
-      place.set_close_on_exec(number.close_on_exec);
-    }
+    ASSIGN_OR_RETURN(*detail.mutable_placed(), process_fd_places(file, context));
     RETURN_IF_ERROR(store_detail(detail, file, out));
     out.set_description(absl::StrCat(describe(file), " of pid ", pid));
     return absl::OkStatus();
@@ -85,18 +79,13 @@ class PidfdKind : public OpenFileKind {
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const PidfdDetail detail, parse_detail<PidfdDetail>(file));
     if (detail.pid() <= 0) return damaged_detail(file, "not a pid");
-    if (detail.places().empty()) return damaged_detail(file, "no fd numbers");
-    std::vector<ProcessFdNumber> places;
-    for (const PidfdDetail::Place& place : detail.places()) {
-      RETURN_IF_ERROR(check_fd_number(file, place.number()));
-      places.push_back({place.number(), place.close_on_exec()});
-    }
+    RETURN_IF_ERROR(check_places(file, detail.placed()));
     place_in_process({.number = SYS_pidfd_open,
                       .arguments = {static_cast<uint64_t>(detail.pid()), file.flags() & kPidfdFlags},
                       .data_argument = -1,
                       .data = {},
                       .what = absl::StrCat("pidfd_open of ", file.description())},
-                     places, context);
+                     detail.placed(), context);
     return open_placeholder();
   }
 };

@@ -83,8 +83,7 @@ absl::Status dump_content(const OpenFileView& file, PipeDetail& detail) {
   const int capacity = ::fcntl(reader.get(), F_GETPIPE_SZ);
   if (capacity <= 0) return errno_status(errno, absl::StrCat("fcntl(F_GETPIPE_SZ) of ", describe(file)));
   detail.set_capacity(static_cast<uint32_t>(capacity));
-  ASSIGN_OR_RETURN(PipeContent content,
-                   read_pipe_content(reader.get(), static_cast<size_t>(capacity), describe(file)));
+  ASSIGN_OR_RETURN(PipeContent content, read_pipe_content(reader.get(), static_cast<size_t>(capacity), describe(file)));
   detail.set_packets(content.packets);
   for (std::string& segment : content.segments) detail.add_segments(std::move(segment));
   return absl::OkStatus();
@@ -116,7 +115,8 @@ absl::StatusOr<UniqueFd> open_end(const model::OpenFile& file, int any_end) {
 absl::StatusOr<UniqueFd> create_pipe(const model::OpenFile& file, const PipeDetail& detail,
                                      OpenFileRestoreContext& context) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errno_status(errno, absl::StrCat("pipe2 for ", describe(file)));
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+    return errno_status(errno, absl::StrCat("pipe2 for ", describe(file)));
   UniqueFd read_end(ends[0]), write_end(ends[1]);
   RETURN_IF_ERROR(fill(file, detail, write_end.get(), context));
   if (access_mode(file.flags()) == O_RDWR) return open_end(file, read_end.get());
@@ -141,8 +141,9 @@ absl::StatusOr<UniqueFd> open_fifo(const model::OpenFile& file, const PipeDetail
   const std::string path = context.map_path(detail.path());
   absl::StatusOr<UniqueFd> both = reopen_path(path, O_RDWR | O_NONBLOCK);
   if (!both.ok()) {
-    return with_context(both.status(), absl::StrCat(describe(file), ": the FIFO must be there again (mkfifo), or be "
-                                                                   "named with --map-path OLD=NEW"));
+    return with_context(both.status(), absl::StrCat(describe(file),
+                                                    ": the FIFO must be there again (mkfifo), or be "
+                                                    "named with --map-path OLD=NEW"));
   }
   RETURN_IF_ERROR(check_fifo(file, both->get()));
   if (detail.first_description() == file.id()) {
@@ -175,12 +176,9 @@ class PipeKind : public OpenFileKind {
   }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
-    PipeDetail detail;
     const OtherEnd other = other_end(file, context);
-    if (starters(file, context, other)) {
-      *detail.mutable_inherited() = inherited_detail(file, waiting_bytes(file));
-      return store_detail(detail, file, out);
-    }
+    if (starters(file, context, other)) return dump_inherited(file, out, waiting_bytes(file));
+    PipeDetail detail;
     detail.set_first_description(lowest_description(file, context));
     if (link_is_current(file)) detail.set_path(file.link);
     if (detail.first_description() == context.open_file_of(file.pid, file.number)) {
@@ -191,7 +189,6 @@ class PipeKind : public OpenFileKind {
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const PipeDetail detail, parse_detail<PipeDetail>(file));
-    if (detail.has_inherited()) return restore_inherited(file, detail.inherited(), context);
     if (!detail.path().empty()) return open_fifo(file, detail, context);
     if (detail.first_description() == file.id()) return create_pipe(file, detail, context);
     const int first = context.fd_of(detail.first_description());

@@ -7,7 +7,8 @@
 namespace stillpoint {
 namespace {
 
-// Length of the UTF-8 sequence at the front of `bytes`; 0 when it is malformed, overlong, a surrogate or beyond U+10FFFF.
+// Length of the UTF-8 sequence at the front of `bytes`; 0 when it is malformed, overlong, a surrogate or beyond
+// U+10FFFF.
 size_t sequence_length(absl::string_view bytes) {
   const auto at = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
   const uint8_t first = at(0);

@@ -49,18 +49,16 @@ std::string as_own(absl::string_view path, pid_t pid) {
 }
 
 void queue_open(const model::OpenFile& file, const ProcFileDetail& detail, OpenFileRestoreContext& context) {
-  std::vector<ProcessFdNumber> places;
-  for (const ProcFileDetail::Place& place : detail.places()) places.push_back({place.number(), place.close_on_exec()});
   const uint64_t flags = static_cast<uint64_t>(reopen_flags(file.flags()));
   place_in_process({.number = SYS_openat,
                     .arguments = {static_cast<uint64_t>(AT_FDCWD), 0, flags},
                     .data_argument = 1,
                     .data = detail.path() + '\0',
                     .what = absl::StrCat("open of ", file.description())},
-                   places, context);
+                   detail.placed(), context);
   if (detail.position() == 0) return;
   context.in_process({.number = SYS_lseek,
-                      .arguments = {static_cast<uint64_t>(detail.places(0).number()),
+                      .arguments = {static_cast<uint64_t>(detail.placed().places(0).number()),
                                     static_cast<uint64_t>(detail.position()), SEEK_SET},
                       .data_argument = -1,
                       .data = {},
@@ -84,17 +82,12 @@ class ProcFileKind : public OpenFileKind {
     }
   }
 
-  absl::Status dump(const OpenFileView& file, OpenFileDumpContext&, model::OpenFile& out) const override {
+  absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
     ProcFileDetail detail;
     detail.set_path(as_own(file.link, file.pid));
     detail.set_position(file.pos);
     if (subject(file.link) != 0) {
-      ASSIGN_OR_RETURN(const std::vector<ProcessFdNumber> numbers, process_fd_numbers(file));
-      for (const ProcessFdNumber& number : numbers) {
-        ProcFileDetail::Place& place = *detail.add_places();
-        place.set_number(number.number);
-        place.set_close_on_exec(number.close_on_exec);
-      }
+      ASSIGN_OR_RETURN(*detail.mutable_placed(), process_fd_places(file, context));
     }
     return store_detail(detail, file, out);
   }
@@ -103,8 +96,8 @@ class ProcFileKind : public OpenFileKind {
     ASSIGN_OR_RETURN(const ProcFileDetail detail, parse_detail<ProcFileDetail>(file));
     RETURN_IF_ERROR(check_path(file, detail.path()));
     if (!absl::StartsWith(detail.path(), kProc)) return damaged_detail(file, "not a path below /proc");
-    for (const ProcFileDetail::Place& place : detail.places()) RETURN_IF_ERROR(check_fd_number(file, place.number()));
-    if (detail.places_size() > 0) {
+    if (detail.has_placed()) {
+      RETURN_IF_ERROR(check_places(file, detail.placed()));
       queue_open(file, detail, context);
       return open_placeholder();
     }

@@ -27,7 +27,8 @@ namespace {
 std::string process_name(pid_t pid) {
   const absl::StatusOr<procfs::Stat> stat = procfs::read_stat(pid);
   if (!stat.ok()) return absl::StrCat("pid ", pid);
-  return absl::StrCat("pid ", pid, " (", printable(stat->comm), stat->state == 'Z' ? ", ended, not waited for" : "", ")");
+  return absl::StrCat("pid ", pid, " (", printable(stat->comm), stat->state == 'Z' ? ", ended, not waited for" : "",
+                      ")");
 }
 
 Finding unreadable(pid_t pid, const absl::Status& why) {
@@ -46,7 +47,8 @@ std::string filter_count(pid_t pid, pid_t tid) {
   return "";
 }
 
-// A container's filter, which the helper is under as well, comes back by itself: the helper starts the restored process.
+// A container's filter, which the helper is under as well, comes back by itself: the helper starts the restored
+// process.
 bool under_our_filter(pid_t pid, pid_t tid) {
   const absl::StatusOr<procfs::TaskStatus> own = procfs::read_status(::getpid(), ::getpid());
   const std::string filters = filter_count(::getpid(), ::getpid());
@@ -148,9 +150,10 @@ void audit_family(pid_t pid, Findings& findings) {
     names.push_back(process_name(child));
   }
   if (names.empty()) return;
-  findings.add({"SP-CHILDREN", process_name(pid),
-                absl::StrCat("it has children, which are not saved yet: ", absl::StrJoin(names, ", ")),
-                "checkpoint when they have ended and have been waited for, or end them in a stillpoint::on_pre_dump hook"});
+  findings.add(
+      {"SP-CHILDREN", process_name(pid),
+       absl::StrCat("it has children, which are not saved yet: ", absl::StrJoin(names, ", ")),
+       "checkpoint when they have ended and have been waited for, or end them in a stillpoint::on_pre_dump hook"});
 }
 
 }  // namespace

@@ -4,28 +4,56 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
+#include "helper/resources/detail.h"
 #include "helper/resources/fdinfo.h"
 
 namespace stillpoint {
 
+using resources::ProcessFd;
 using ProcessCall = OpenFileRestoreContext::ProcessCall;
 
-absl::StatusOr<std::vector<ProcessFdNumber>> process_fd_numbers(const OpenFileView& file) {
-  std::vector<ProcessFdNumber> numbers;
+namespace {
+
+int lowest_free_number(pid_t pid, const OpenFileDumpContext& context, int below) {
+  int number = 0;
+  while (number < below && context.open_file_of(pid, number) != 0) ++number;
+  return number;
+}
+
+ProcessCall call(std::string what, long number, uint64_t first, uint64_t second = 0, uint64_t third = 0) {
+  return {
+      .number = number, .arguments = {first, second, third}, .data_argument = -1, .data = {}, .what = std::move(what)};
+}
+
+}  // namespace
+
+absl::StatusOr<ProcessFd> process_fd_places(const OpenFileView& file, const OpenFileDumpContext& context) {
+  ProcessFd placed;
   for (const int number : file.numbers) {
     OpenFileView same = file;
     if (number != file.number) {
       ASSIGN_OR_RETURN(same.fdinfo, procfs::read_text(absl::StrCat("/proc/", file.pid, "/fdinfo/", number)));
     }
     ASSIGN_OR_RETURN(const uint64_t flags, fdinfo_unsigned(same, "flags", 8));
-    numbers.push_back({number, (flags & O_CLOEXEC) != 0});
+    ProcessFd::Place& place = *placed.add_places();
+    place.set_number(number);
+    place.set_close_on_exec((flags & O_CLOEXEC) != 0);
   }
-  return numbers;
+  if (placed.places().empty()) return absl::InvalidArgumentError(absl::StrCat(describe(file), " has no number"));
+  placed.set_opens_at(lowest_free_number(file.pid, context, placed.places(0).number()));
+  return placed;
+}
+
+absl::Status check_places(const model::OpenFile& file, const ProcessFd& placed) {
+  if (placed.places().empty()) return damaged_detail(file, "no fd numbers");
+  for (const ProcessFd::Place& place : placed.places()) RETURN_IF_ERROR(check_fd_number(file, place.number()));
+  return check_fd_number(file, placed.opens_at());
 }
 
 absl::StatusOr<UniqueFd> open_placeholder() {
@@ -34,27 +62,26 @@ absl::StatusOr<UniqueFd> open_placeholder() {
   return fd;
 }
 
-void place_in_process(ProcessCall open, const std::vector<ProcessFdNumber>& numbers, OpenFileRestoreContext& context) {
+// No call of the batch knows another's result, so the number that `open` gets is known beforehand instead. Were it
+// another one, the dup3 or F_SETFD that follows would fail: nothing is there.
+void place_in_process(ProcessCall open, const ProcessFd& placed, OpenFileRestoreContext& context) {
   const std::string what = open.what;
+  const uint64_t first = static_cast<uint64_t>(placed.places(0).number());
+  const uint64_t opened = static_cast<uint64_t>(placed.opens_at());
+  context.in_process(call(absl::StrCat("close before the ", what), SYS_close, first));
   context.in_process(std::move(open));
-  int distance = 0;
-  for (const ProcessFdNumber& place : numbers) {
-    const uint64_t flags = place.close_on_exec ? O_CLOEXEC : 0;
-    context.in_process({.number = SYS_dup3,
-                        .arguments = {~uint64_t{0}, static_cast<uint64_t>(place.number), flags},
-                        .data_argument = -1,
-                        .data = {},
-                        .what = absl::StrCat("dup3 to fd ", place.number, " of ", what),
-                        .result_argument = 0,
-                        .result_distance = ++distance});
+  if (opened == first) {
+    const uint64_t flags = placed.places(0).close_on_exec() ? FD_CLOEXEC : 0;
+    context.in_process(call(absl::StrCat("fcntl(F_SETFD) after the ", what), SYS_fcntl, first, F_SETFD, flags));
   }
-  context.in_process({.number = SYS_close,
-                      .arguments = {~uint64_t{0}},
-                      .data_argument = -1,
-                      .data = {},
-                      .what = absl::StrCat("close of ", what),
-                      .result_argument = 0,
-                      .result_distance = ++distance});
+  uint64_t from = opened;
+  for (const ProcessFd::Place& place : placed.places()) {
+    const uint64_t number = static_cast<uint64_t>(place.number());
+    const uint64_t flags = place.close_on_exec() ? O_CLOEXEC : 0;
+    if (number != from) context.in_process(call(absl::StrCat("dup3 after the ", what), SYS_dup3, from, number, flags));
+    from = first;
+  }
+  if (opened != first) context.in_process(call(absl::StrCat("close after the ", what), SYS_close, opened));
 }
 
 }  // namespace stillpoint

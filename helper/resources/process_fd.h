@@ -2,30 +2,26 @@
 #ifndef STILLPOINT_HELPER_RESOURCES_PROCESS_FD_H_
 #define STILLPOINT_HELPER_RESOURCES_PROCESS_FD_H_
 
-#include <cstdint>
-#include <vector>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "helper/base/unique_fd.h"
 #include "helper/resources/open_file_kind.h"
+#include "helper/resources/process_fd.pb.h"
 
 namespace stillpoint {
 
-// An fd number of the process and its close-on-exec flag.
-struct ProcessFdNumber {
-  int number = -1;
-  bool close_on_exec = false;
-};
+// Every number the frozen process has the file at, with its close-on-exec flag, and where the kernel will put what
+// the process opens once the first of them is closed: at the lowest number that nothing of the image has.
+absl::StatusOr<resources::ProcessFd> process_fd_places(const OpenFileView& file, const OpenFileDumpContext& context);
 
-// All numbers of a frozen process's file with their flags. The flags stand in fdinfo, number by number.
-absl::StatusOr<std::vector<ProcessFdNumber>> process_fd_numbers(const OpenFileView& file);
+// Of an image: at least one place, and numbers that can be.
+absl::Status check_places(const model::OpenFile& file, const resources::ProcessFd& placed);
 
-// Holds the numbers until the process has opened the real thing.
+// Holds the places until the process has opened the real thing.
 absl::StatusOr<UniqueFd> open_placeholder();
 
-// Queues `open` (whose result is an fd), puts that fd at every one of `numbers`, and closes the one it came with.
-void place_in_process(OpenFileRestoreContext::ProcessCall open, const std::vector<ProcessFdNumber>& numbers,
+// Queues the calls that put what `open` opens in the placeholder's stead.
+void place_in_process(OpenFileRestoreContext::ProcessCall open, const resources::ProcessFd& placed,
                       OpenFileRestoreContext& context);
 
 }  // namespace stillpoint

@@ -160,13 +160,16 @@ absl::Status check_written_file(const model::OpenFile& file, const RegularFileDe
                                 int fd, const struct stat& now, OpenFileRestoreContext& context) {
   const uint64_t size = static_cast<uint64_t>(now.st_size);
   if (size < detail.size()) {
-    return refused(file, path, absl::StrCat("is shorter than at the checkpoint (", size, " of ", detail.size(), " bytes)"));
+    return refused(file, path,
+                   absl::StrCat("is shorter than at the checkpoint (", size, " of ", detail.size(), " bytes)"));
   }
   const bool replaced = now.st_ino != detail.inode() || now.st_dev != detail.device();
   const Content content = compare_content(fd, detail);
-  if (replaced && content == Content::kDifferent) return refused(file, path, "was replaced by a file with other content");
+  if (replaced && content == Content::kDifferent)
+    return refused(file, path, "was replaced by a file with other content");
   if (replaced && detail.size() == 0 && size > 0) {
-    return refused(file, path, absl::StrCat("was empty at the checkpoint and was replaced by a file of ", size, " bytes"));
+    return refused(file, path,
+                   absl::StrCat("was empty at the checkpoint and was replaced by a file of ", size, " bytes"));
   }
   if (replaced) {
     context.note(absl::StrCat(printable(path), ": another file than at the checkpoint, taken as a copy of it"));
@@ -233,11 +236,10 @@ class RegularFileKind : public OpenFileKind {
   }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
+    if (starters(file, context)) return dump_inherited(file, out);
     RegularFileDetail detail = attributes(file);
     const std::optional<std::string> path = current_path(file);
-    if (starters(file, context)) {
-      *detail.mutable_inherited() = inherited_detail(file);
-    } else if (path.has_value()) {
+    if (path.has_value()) {
       detail.set_path(*path);
       dump_fingerprint(file, detail);
     } else {
@@ -248,7 +250,6 @@ class RegularFileKind : public OpenFileKind {
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const RegularFileDetail detail, parse_detail<RegularFileDetail>(file));
-    if (detail.has_inherited()) return restore_inherited(file, detail.inherited(), context);
     RETURN_IF_ERROR(check_path(file, detail.path()));
     const std::string path = context.map_path(detail.path());
     ASSIGN_OR_RETURN(UniqueFd fd, detail.has_deleted() ? restore_deleted(file, detail, path, context)
@@ -259,10 +260,11 @@ class RegularFileKind : public OpenFileKind {
 
   absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const RegularFileDetail detail, parse_detail<RegularFileDetail>(file));
-    if (detail.has_inherited() || detail.pseudo()) return absl::OkStatus();
+    if (detail.pseudo()) return absl::OkStatus();
     if (detail.has_deleted()) {
       // Not earlier: the mode may forbid what the other descriptions of this file are opened for.
-      if (::fchmod(fd, detail.mode() & 07777) != 0) return errno_status(errno, absl::StrCat("fchmod of ", describe(file)));
+      if (::fchmod(fd, detail.mode() & 07777) != 0)
+        return errno_status(errno, absl::StrCat("fchmod of ", describe(file)));
       return absl::OkStatus();
     }
     if (!writable(file.flags())) return absl::OkStatus();

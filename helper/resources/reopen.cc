@@ -12,8 +12,8 @@
 namespace stillpoint {
 namespace {
 
-constexpr int kReopenable = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_DIRECTORY |
-                            O_NOFOLLOW | O_PATH;
+constexpr int kReopenable =
+    O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_DIRECTORY | O_NOFOLLOW | O_PATH;
 
 }  // namespace
 
@@ -36,8 +36,8 @@ absl::StatusOr<UniqueFd> reopen_fd(int fd, uint32_t flags, absl::string_view wha
 }
 
 absl::StatusOr<UniqueFd> open_for_reading(const OpenFileView& file) {
-  const std::string path = file.fd >= 0 ? absl::StrCat("/proc/self/fd/", file.fd)
-                                        : absl::StrCat("/proc/", file.pid, "/fd/", file.number);
+  const std::string path =
+      file.fd >= 0 ? absl::StrCat("/proc/self/fd/", file.fd) : absl::StrCat("/proc/", file.pid, "/fd/", file.number);
   absl::StatusOr<UniqueFd> fd = reopen_path(path, O_RDONLY | O_NONBLOCK | O_NOATIME);
   if (!fd.ok()) return with_context(fd.status(), describe(file));
   return fd;

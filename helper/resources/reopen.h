@@ -18,7 +18,8 @@ int reopen_flags(uint32_t flags);
 // open(2) with reopen_flags(flags); O_NOATIME is dropped where it is not permitted.
 absl::StatusOr<UniqueFd> reopen_path(const std::string& path, uint32_t flags);
 
-// A new open file description of the object behind `fd`, by /proc/self/fd. Anonymous pipes and memfds have no other way.
+// A new open file description of the object behind `fd`, by /proc/self/fd. Anonymous pipes and memfds have no other
+// way.
 absl::StatusOr<UniqueFd> reopen_fd(int fd, uint32_t flags, absl::string_view what);
 
 // A new description of the object behind a frozen process's fd, open for reading without blocking or touching atime.

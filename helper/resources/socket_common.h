@@ -28,7 +28,8 @@ absl::StatusOr<int> int_socket_option(int fd, int level, int option, absl::strin
 absl::Status set_int_socket_option(int fd, int level, int option, int value, absl::string_view name);
 // ioctl(2) with an int result: SIOCINQ, SIOCOUTQ.
 absl::StatusOr<int> socket_ioctl(int fd, unsigned long request, absl::string_view name);
-// poll(2) without waiting: the events that stand, POLLERR and POLLHUP among them. Unlike SO_ERROR it takes nothing away.
+// poll(2) without waiting: the events that stand, POLLERR and POLLHUP among them. Unlike SO_ERROR it takes nothing
+// away.
 absl::StatusOr<short> poll_now(int fd, short events);
 
 // SP-SOCKET-UNREADABLE: a question to the kernel failed.

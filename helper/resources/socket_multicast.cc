@@ -164,8 +164,8 @@ absl::Status join_groups(int fd, const UdpSocketDetail& detail, const model::Ope
         interface == 0 ? absl::NotFoundError(absl::StrCat("no interface ", printable(membership.interface())))
                        : join(fd, membership, interface, *group);
     if (!joined.ok()) {
-      context.note(absl::StrCat(file.description(), ": is no member of group ", group->text(), " any more: ",
-                                std::string(joined.message())));
+      context.note(absl::StrCat(file.description(), ": is no member of group ", group->text(),
+                                " any more: ", std::string(joined.message())));
     }
   }
   return absl::OkStatus();

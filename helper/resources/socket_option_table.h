@@ -17,7 +17,7 @@ enum class OptionForm {
   kTimeval,  // struct timeval
   kInAddr,   // struct in_addr
   kUint64,
-  kBytes,    // up to 40 bytes: IP options
+  kBytes,  // up to 40 bytes: IP options
 };
 
 enum OptionScope : unsigned {

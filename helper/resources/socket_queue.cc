@@ -160,9 +160,7 @@ absl::StatusOr<QueueWriter> QueueWriter::on(int fd) {
 }
 
 QueueWriter::QueueWriter(QueueWriter&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      send_buffer_(other.send_buffer_),
-      pass_credentials_(other.pass_credentials_) {}
+    : fd_(std::exchange(other.fd_, -1)), send_buffer_(other.send_buffer_), pass_credentials_(other.pass_credentials_) {}
 
 QueueWriter::~QueueWriter() {
   if (fd_ < 0) return;

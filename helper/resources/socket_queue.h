@@ -50,7 +50,8 @@ class QueueWriter {
 
   // To the connected peer, or to `address` when it is not empty. Never waits.
   absl::Status send(absl::string_view data, bool stream, const SocketAddress& address) const;
-  // With SCM_CREDENTIALS of `uid` and `gid` and the caller's pid. PERMISSION_DENIED when they are not the caller's to use.
+  // With SCM_CREDENTIALS of `uid` and `gid` and the caller's pid. PERMISSION_DENIED when they are not the caller's to
+  // use.
   absl::Status send_as(absl::string_view data, const SocketAddress& address, uid_t uid, gid_t gid) const;
 
  private:

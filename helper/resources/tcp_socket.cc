@@ -27,9 +27,9 @@ using resources::TcpSocketDetail;
 
 // tcpi_state; <netinet/tcp.h> has these names but not the newer fields of struct tcp_info.
 enum TcpState : uint8_t { kEstablished = 1, kClose = 7, kListen = 10 };
-constexpr absl::string_view kStateNames[] = {"UNKNOWN",    "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1",
-                                             "FIN_WAIT2",  "TIME_WAIT",   "CLOSE",      "CLOSE_WAIT", "LAST_ACK",
-                                             "LISTEN",     "CLOSING",     "NEW_SYN_RECV"};
+constexpr absl::string_view kStateNames[] = {"UNKNOWN",   "ESTABLISHED", "SYN_SENT",    "SYN_RECV",   "FIN_WAIT1",
+                                             "FIN_WAIT2", "TIME_WAIT",   "CLOSE",       "CLOSE_WAIT", "LAST_ACK",
+                                             "LISTEN",    "CLOSING",     "NEW_SYN_RECV"};
 
 constexpr absl::string_view kConnectionRemedy =
     "close it in a pre-dump hook and connect again in post-resume and post-restore hooks; or declare it "
@@ -72,7 +72,6 @@ absl::StatusOr<TcpFacts> read_facts(int fd) {
   return facts;
 }
 
-// Whether what stands in the way is the connection that the starter gave the program as standard input.
 bool connected(const TcpFacts& facts) { return facts.state != kListen && facts.state != kClose; }
 
 void audit_state(const OpenFileView& file, const TcpFacts& facts, Findings& findings) {
@@ -98,7 +97,8 @@ void audit_state(const OpenFileView& file, const TcpFacts& facts, Findings& find
 absl::Status bind_local(int fd, const TcpSocketDetail& detail, const SocketAddress& local) {
   if (local.empty() || (local.port() == 0 && local.is_any())) return absl::OkStatus();
   // An address without a port comes from IP_BIND_ADDRESS_NO_PORT only.
-  ASSIGN_OR_RETURN(const int no_port, int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, "IP_BIND_ADDRESS_NO_PORT"));
+  ASSIGN_OR_RETURN(const int no_port,
+                   int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, "IP_BIND_ADDRESS_NO_PORT"));
   if (local.port() == 0) {
     RETURN_IF_ERROR(set_int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT"));
   }
@@ -137,10 +137,7 @@ class TcpSocketKind : public OpenFileKind {
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
     TcpSocketDetail detail;
     ASSIGN_OR_RETURN(const TcpFacts facts, read_facts(file.fd));
-    if (connected(facts) && context.inherited(file)) {
-      *detail.mutable_inherited() = inherited_detail(file);
-      return store_detail(detail, file, out);
-    }
+    if (connected(facts) && context.inherited(file)) return dump_inherited(file, out);
     Findings findings;
     audit_state(file, facts, findings);
     if (!findings.empty()) return absl::FailedPreconditionError(findings.all().front().reason);
@@ -154,13 +151,14 @@ class TcpSocketKind : public OpenFileKind {
     if (!facts.ended) detail.set_local(facts.local.bytes());
     RETURN_IF_ERROR(store_detail(detail, file, out));
     out.set_description(absl::StrCat(out.description(), " tcp ", facts.local.text(),
-                                     facts.state == kListen ? " listening" : facts.ended ? " ended" : ""));
+                                     facts.state == kListen ? " listening"
+                                     : facts.ended          ? " ended"
+                                                            : ""));
     return absl::OkStatus();
   }
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const TcpSocketDetail detail, parse_detail<TcpSocketDetail>(file));
-    if (detail.has_inherited()) return restore_inherited(file, detail.inherited(), context);
     if (detail.domain() != AF_INET && detail.domain() != AF_INET6) return damaged_detail(file, "not an address family");
     const absl::StatusOr<SocketAddress> local = SocketAddress::from_bytes(detail.local(), detail.domain());
     if (!local.ok()) return damaged_detail(file, local.status().message());

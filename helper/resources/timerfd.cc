@@ -41,8 +41,9 @@ absl::StatusOr<int64_t> fdinfo_time(const OpenFileView& file, absl::string_view 
   uint64_t seconds = 0, nanoseconds = 0;
   const size_t comma = rest.find(", ");
   if (!absl::ConsumePrefix(&rest, "(") || !absl::ConsumeSuffix(&rest, ")") || comma == absl::string_view::npos ||
-      !parse_unsigned(rest.substr(0, comma - 1), 10, seconds) || !parse_unsigned(rest.substr(comma + 1), 10, nanoseconds) ||
-      nanoseconds >= uint64_t{kSecond} || seconds >= INT64_MAX / kSecond) {
+      !parse_unsigned(rest.substr(0, comma - 1), 10, seconds) ||
+      !parse_unsigned(rest.substr(comma + 1), 10, nanoseconds) || nanoseconds >= uint64_t{kSecond} ||
+      seconds >= INT64_MAX / kSecond) {
     return malformed_fdinfo(file, absl::StrCat(key, ": ", text));
   }
   return static_cast<int64_t>(seconds) * kSecond + static_cast<int64_t>(nanoseconds);

@@ -1,7 +1,8 @@
 // UDP and UDP-Lite sockets: unbound, bound, connected.
 //
-// Datagrams that wait are dropped, and that is noted: the network may do the same, and nobody but their sender could send
-// them again. The exception are those the socket sent to itself (a way to wake up a poll loop), which are sent again.
+// Datagrams that wait are dropped, and that is noted: the network may do the same, and nobody but their sender could
+// send them again. The exception are those the socket sent to itself (a way to wake up a poll loop), which are sent
+// again.
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -16,8 +17,6 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
-#include "helper/resources/inherited.h"
-#include "helper/resources/printable.h"
 #include "helper/resources/socket.pb.h"
 #include "helper/resources/socket_address.h"
 #include "helper/resources/socket_common.h"
@@ -62,15 +61,13 @@ absl::Status read_queue(int fd, const SocketAddress& local, UdpSocketDetail& det
   return absl::OkStatus();
 }
 
-bool ephemeral_client(const UdpSocketDetail& detail) { return !detail.peer().empty(); }
-
 absl::Status bind_local(int fd, const UdpSocketDetail& detail, SocketAddress local, absl::string_view object,
                         OpenFileRestoreContext& context) {
   if (local.empty() || local.port() == 0) return absl::OkStatus();
   if (::bind(fd, local.get(), local.length()) == 0) return absl::OkStatus();
   const int error = errno;
   // A client's address is the one it had on the machine it comes from: connect() finds the one to use here.
-  if (ephemeral_client(detail) && error == EADDRNOTAVAIL) {
+  if (!detail.peer().empty() && error == EADDRNOTAVAIL) {
     local.set_any();
     if (::bind(fd, local.get(), local.length()) == 0) {
       context.note(absl::StrCat(object, ": its local address is not one of this machine's; the port is the same"));
@@ -160,8 +157,8 @@ class UdpSocketKind : public OpenFileKind {
     if (detail.own_datagrams().empty()) return absl::OkStatus();
     if (local.port() == 0 || local.is_any()) return damaged_detail(file, "own datagrams without an address");
     for (const std::string& datagram : detail.own_datagrams()) {
-      const ssize_t sent = ::sendto(fd, datagram.data(), datagram.size(), MSG_DONTWAIT | MSG_NOSIGNAL, local.get(),
-                                    local.length());
+      const ssize_t sent =
+          ::sendto(fd, datagram.data(), datagram.size(), MSG_DONTWAIT | MSG_NOSIGNAL, local.get(), local.length());
       if (sent < 0) return errno_status(errno, absl::StrCat(describe(file), ": sendto ", local.text()));
     }
     return absl::OkStatus();

@@ -3,13 +3,12 @@
 // The two ends of a pair come into being together: the one that is restored first makes both, puts bytes into its own
 // queue through the other, and leaves that for the other's turn. Names of third parties and whatever would disturb the
 // refilling of queues (SO_PASSCRED, filters, shutdown) wait for finish().
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -55,8 +54,8 @@ absl::StatusOr<bool> are_peers(int a, int b) {
   return info.has_peer && info.peer_inode == second.st_ino;
 }
 
-// Connects to the restored listener and accepts that connection: the only way to an accepted socket's name. A client from
-// outside that was faster is turned away, as it would be by a server that starts again.
+// Connects to the restored listener and accepts that connection: the only way to an accepted socket's name. A client
+// from outside that was faster is turned away, as it would be by a server that starts again.
 absl::StatusOr<Ends> connect_through_listener(const UnixSocketDetail& detail, int listener,
                                               const OpenFileRestoreContext& context) {
   ASSIGN_OR_RETURN(UniqueFd client, new_socket(AF_UNIX, detail.type() | SOCK_NONBLOCK, 0));
@@ -198,6 +197,7 @@ class UnixSocketKind : public OpenFileKind {
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
     ASSIGN_OR_RETURN(const UnixSocketSurvey survey, survey_unix_socket(file, context));
+    if (survey.inherited) return dump_inherited(file, out);
     if (!survey.findings.empty()) return absl::FailedPreconditionError(survey.findings.all().front().reason);
     RETURN_IF_ERROR(store_detail(survey.detail, file, out));
     out.set_description(absl::StrCat(out.description(), " ", survey.words));
@@ -206,7 +206,6 @@ class UnixSocketKind : public OpenFileKind {
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const UnixSocketDetail detail, parse_detail<UnixSocketDetail>(file));
-    if (detail.has_inherited()) return restore_inherited(file, detail.inherited(), context);
     RETURN_IF_ERROR(check_detail(file, detail));
     absl::StatusOr<UniqueFd> fd = restore_socket(file, detail, context);
     if (!fd.ok()) return with_context(fd.status(), describe(file));
@@ -215,7 +214,6 @@ class UnixSocketKind : public OpenFileKind {
 
   absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const UnixSocketDetail detail, parse_detail<UnixSocketDetail>(file));
-    if (detail.has_inherited()) return absl::OkStatus();
     return with_context(finish_socket(file, detail, fd, context), describe(file));
   }
 

@@ -81,7 +81,8 @@ Place place_of(const UnixName& name, const OpenFileRestoreContext& context) {
 absl::Status bind_with_mode(int fd, const UnixName& name, const SocketAddress& address) {
   struct stat socket_file = {};
   if (::fstat(fd, &socket_file) != 0) return errno_status(errno, "fstat of a socket");
-  if (name.has_file() && ::fchmod(fd, name.mode() & kPermissions) != 0) return errno_status(errno, "fchmod of a socket");
+  if (name.has_file() && ::fchmod(fd, name.mode() & kPermissions) != 0)
+    return errno_status(errno, "fchmod of a socket");
   const int bound = ::bind(fd, address.get(), address.length());
   const int error = errno;
   if (name.has_file() && ::fchmod(fd, socket_file.st_mode & kPermissions) != 0) {
@@ -95,7 +96,8 @@ absl::Status set_ownership(const std::string& path, const UnixName& name, absl::
                            OpenFileRestoreContext& context) {
   const UniqueFd fd(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat file = {};
-  if (!fd.valid() || ::fstat(fd.get(), &file) != 0) return errno_status(errno, absl::StrCat("open of ", printable(path)));
+  if (!fd.valid() || ::fstat(fd.get(), &file) != 0)
+    return errno_status(errno, absl::StrCat("open of ", printable(path)));
   if (!S_ISSOCK(file.st_mode)) {
     return absl::AbortedError(absl::StrCat(printable(path), " was replaced while it was being bound"));
   }

@@ -26,9 +26,9 @@ std::string unix_name_text(const resources::UnixName& name);
 // INVALID_ARGUMENT for what no kernel gave out.
 absl::Status check_unix_name(const resources::UnixName& name);
 
-// Binds again, with the file's mode and owner. A socket file that nobody is bound to any more is replaced; anything else
-// at that path is ALREADY_EXISTS. A name that had lost its file gets it taken away again.
-// A relative path is bound from its directory: the caller's working directory changes for that moment.
+// Binds again, with the file's mode and owner. A socket file that nobody is bound to any more is replaced; anything
+// else at that path is ALREADY_EXISTS. A name that had lost its file gets it taken away again. A relative path is bound
+// from its directory: the caller's working directory changes for that moment.
 absl::Status bind_unix_name(int fd, const resources::UnixName& name, absl::string_view object,
                             OpenFileRestoreContext& context);
 

@@ -18,7 +18,6 @@
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
 #include "helper/resources/fdinfo.h"
-#include "helper/resources/inherited.h"
 #include "helper/resources/printable.h"
 #include "helper/resources/socket_address.h"
 #include "helper/resources/socket_common.h"
@@ -76,7 +75,7 @@ class Survey {
     detail().set_number(file_.number);
     out_.words = absl::StrCat("unix ", type_name(self_.type));
     RETURN_IF_ERROR(read_peer());
-    if (detail().has_inherited()) return std::move(out_);
+    if (out_.inherited) return std::move(out_);
     read_name();
     read_listener();
     read_passed_fds();
@@ -135,14 +134,14 @@ class Survey {
 
   void refuse_external(uint64_t peer_inode) {
     if (context_.inherited(file_)) {
-      *detail().mutable_inherited() = inherited_detail(file_);
+      out_.inherited = true;
       return;
     }
     const absl::StatusOr<SocketAddress> address = SocketAddress::peer(file_.fd);
     const std::string name = address.ok() && !address->unix_name().empty() ? absl::StrCat(" ", address->text()) : "";
-    const std::string peer =
-        peer_inode == 0 ? "that nobody has accepted yet"
-                        : absl::StrCat("with the socket of inode ", peer_inode, holder_of(peer_inode));
+    const std::string peer = peer_inode == 0
+                                 ? "that nobody has accepted yet"
+                                 : absl::StrCat("with the socket of inode ", peer_inode, holder_of(peer_inode));
     refuse("SP-UNIX-EXTERNAL", absl::StrCat("a connection", name, " ", peer, ", which is not part of the image"),
            kReleaseRemedy);
   }
@@ -307,7 +306,8 @@ class Survey {
     const int64_t more = int64_t{peer_.send_memory} - *shown;
     if (more <= 0 || more % *empty != 0) return absl::OkStatus();
     refuse("SP-UNIX-QUEUE",
-           absl::StrCat(more / *empty, " empty message(s) wait in it that were peeked at before, and whose place in the "
+           absl::StrCat(more / *empty,
+                        " empty message(s) wait in it that were peeked at before, and whose place in the "
                         "queue the kernel does not show"),
            "receive them before the checkpoint");
     return absl::OkStatus();

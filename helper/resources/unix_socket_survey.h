@@ -12,6 +12,7 @@
 namespace stillpoint {
 
 struct UnixSocketSurvey {
+  bool inherited = false;              // connected to something of the starter's; nothing else is filled then
   resources::UnixSocketDetail detail;  // complete when there are no findings
   Findings findings;
   std::string words;  // "unix stream listening on /run/x.sock"

@@ -22,7 +22,8 @@ struct Unsupported {
 };
 
 constexpr Unsupported kUnsupported[] = {
-    {"anon_inode:[io_uring]", "SP-IOURING", "an io_uring has requests and registered memory that only the kernel knows"},
+    {"anon_inode:[io_uring]", "SP-IOURING",
+     "an io_uring has requests and registered memory that only the kernel knows"},
     {"anon_inode:[userfaultfd]", "SP-USERFAULTFD", "page faults of the program go through it"},
     {"anon_inode:[perf_event]", "SP-PERF", "performance counters belong to this machine's processors"},
     {"anon_inode:bpf", "SP-BPF", "bpf programs, maps and links live in the kernel"},

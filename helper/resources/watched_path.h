@@ -13,8 +13,8 @@ namespace stillpoint {
 
 struct WatchedInode {
   uint64_t inode = 0;
-  dev_t device = 0;        // of the superblock, as /proc/PID/mountinfo shows it
-  int handle_type = -1;    // -1: the filesystem has no file handles
+  dev_t device = 0;      // of the superblock, as /proc/PID/mountinfo shows it
+  int handle_type = -1;  // -1: the filesystem has no file handles
   std::string handle;
 };
 

@@ -21,6 +21,7 @@
 #include "helper/service/channel_sdk_thread.h"
 #include "helper/service/client.h"
 #include "helper/service/file_access.h"
+#include "helper/service/namespaces.h"
 #include "helper/service/reply.h"
 
 namespace stillpoint {
@@ -101,7 +102,9 @@ absl::StatusOr<pid_t> RequestHandler::target(int32_t pid, UniqueFd& pidfd) const
   pidfd.reset(sys_pidfd_open(wanted, 0));
   if (!pidfd.valid()) return errno_status(errno, absl::StrCat("pidfd_open of pid ", wanted));
   RETURN_IF_ERROR(authorize(client_, wanted));
-  return wanted;
+  // With rights that its client does not have, the helper stays where it is.
+  if (mode_ == ServerMode::kService) return wanted;
+  return join_namespaces(wanted, pidfd.get());
 }
 
 absl::Status RequestHandler::set_sdk_thread(const protocol::SdkThread& thread, uint32_t helper_fd, pid_t pid,

@@ -1,13 +1,13 @@
 #include "helper/tracee/interrupted_call.h"
 
+#include <poll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include "absl/strings/str_cat.h"
 
 namespace stillpoint {
 namespace {
@@ -84,35 +84,69 @@ int64_t number_in_code(pid_t tid, uint64_t rip) {
   return -1;
 }
 
-bool looks_like_pointer(uint64_t value) { return value >= 0x1000 && value < (uint64_t{1} << 56); }
+template <typename T>
+bool read_at(pid_t tid, uint64_t address, T* values, size_t count) {
+  const iovec local = {values, count * sizeof(T)};
+  const iovec remote = {reinterpret_cast<void*>(address), count * sizeof(T)};
+  return tid != 0 && ::process_vm_readv(tid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(count * sizeof(T));
+}
 
-// Whether the argument registers can be those of a call that has entered its restart block.
-bool plausible(int64_t number, const GeneralRegisters& registers) {
+bool holds_time(pid_t tid, uint64_t address) {
+  constexpr long kNsPerSecond = 1'000'000'000;
+  timespec time{};
+  return read_at(tid, address, &time, 1) && time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < kNsPerSecond;
+}
+
+bool holds_poll_entries(pid_t tid, uint64_t address, uint64_t count) {
+  constexpr uint64_t kEnoughToTell = 64;
+  constexpr int kEventMask = 0x7fff;
+  pollfd entries[kEnoughToTell];
+  const uint64_t looked_at = std::min(count, kEnoughToTell);
+  if (count > (uint64_t{1} << 24)) return false;
+  if (looked_at == 0) return true;
+  if (!read_at(tid, address, entries, looked_at)) return false;
+  return std::all_of(entries, entries + looked_at, [](const pollfd& entry) {
+    return entry.fd < (1 << 24) && (entry.events & ~kEventMask) == 0 && (entry.revents & ~kEventMask) == 0;
+  });
+}
+
+// Whether argument registers, and the memory they point to, can be those of a call that has entered its restart block.
+bool plausible(uint32_t number, const GeneralRegisters& registers, pid_t tid) {
   switch (number) {
-    case SYS_nanosleep:
-      return looks_like_pointer(registers.rdi) && (registers.rsi == 0 || looks_like_pointer(registers.rsi));
+    case SYS_nanosleep: {
+      timespec remaining;
+      return holds_time(tid, registers.rdi) && (registers.rsi == 0 || read_at(tid, registers.rsi, &remaining, 1));
+    }
     case SYS_clock_nanosleep:
-      return !looks_like_pointer(registers.rdi) && (registers.rsi & TIMER_ABSTIME) == 0 &&
-             looks_like_pointer(registers.rdx);
+      return (registers.rsi & TIMER_ABSTIME) == 0 && static_cast<int64_t>(registers.rdi) < 4096 &&
+             holds_time(tid, registers.rdx);
     case SYS_futex: {
-      constexpr uint64_t kOperationMask = 0x7f;  // FUTEX_CMD_MASK without FUTEX_CLOCK_REALTIME (256)
-      const uint64_t operation = registers.rsi & kOperationMask;
-      constexpr uint64_t kWait = 0, kWaitBitset = 9;
-      return looks_like_pointer(registers.rdi) && looks_like_pointer(registers.r10) &&
-             (operation == kWait || operation == kWaitBitset);
+      constexpr uint64_t kPrivate = 128, kRealtime = 256, kWait = 0, kWaitBitset = 9;
+      const uint64_t operation = registers.rsi & ~(kPrivate | kRealtime);
+      uint32_t word;
+      return (operation == kWait || operation == kWaitBitset) && registers.rdi % sizeof word == 0 &&
+             read_at(tid, registers.rdi, &word, 1) && holds_time(tid, registers.r10);
     }
     case SYS_poll:
-      return (registers.rdi == 0 || looks_like_pointer(registers.rdi)) && registers.rsi < (uint64_t{1} << 24);
+      return holds_poll_entries(tid, registers.rdi, registers.rsi);
     default:
       return false;
   }
 }
 
-// What restart_syscall(2) continues: its own number has taken the place of the call's in the registers.
+// What restart_syscall(2) continues: its own number has taken the place of the call's in the registers. The code tells,
+// where a C library's wrapper made the call; else the arguments, if they fit one call only. -1: nothing tells.
 int64_t continued_number(const GeneralRegisters& registers, pid_t tid) {
-  const int64_t number = number_in_code(tid, registers.rip);
-  if (plausible(number, registers)) return number;
-  return -1;
+  constexpr uint32_t kCandidates[] = {SYS_poll, SYS_nanosleep, SYS_clock_nanosleep, SYS_futex};
+  const int64_t in_code = number_in_code(tid, registers.rip);
+  if (in_code >= 0 && plausible(static_cast<uint32_t>(in_code), registers, tid)) return in_code;
+  int64_t found = -1;
+  for (const uint32_t candidate : kCandidates) {
+    if (!plausible(candidate, registers, tid)) continue;
+    if (found >= 0) return -1;
+    found = candidate;
+  }
+  return found;
 }
 
 void make_again(GeneralRegisters& registers, uint64_t number) {

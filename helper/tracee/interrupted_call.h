@@ -37,9 +37,10 @@ bool reissue_interrupted_call(GeneralRegisters& registers);
 // where the program gave memory for it (the kernel has written it there already); poll and futex begin their timeout
 // anew; absolute times stay.
 //
-// `tid` (0: unknown) lets the code at rip be read when the call was continued by restart_syscall(2) before, which hides
-// its number; a call that cannot be told then returns EINTR. `handler_pending`: a signal with a handler will be
-// delivered first, so that ERESTARTNOHAND and ERESTART_RESTARTBLOCK become EINTR, as the kernel does.
+// `tid` (0: unknown) lets code and arguments be read when the call was continued by restart_syscall(2) before, which
+// hides its number; a call that cannot be told then returns EINTR, which each of the four may. `handler_pending`: a
+// signal with a handler will be delivered first, so that ERESTARTNOHAND and ERESTART_RESTARTBLOCK become EINTR, as the
+// kernel does.
 absl::Status prepare_for_new_task(GeneralRegisters& registers, pid_t tid = 0, bool handler_pending = false);
 
 }  // namespace stillpoint

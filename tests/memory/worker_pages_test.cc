@@ -108,6 +108,43 @@ INSTANTIATE_TEST_SUITE_P(Sizes, WorkerPages,
                          Combine(Values(1, 6, 11), Values(1u, 2u, 4u),
                                  Values(Place{"tmp", true}, Place{"tmp", false}, Place{"/dev/shm", false})));
 
+// More extents than the control block holds, some of them reaching from one round into the next.
+TEST(WorkerPagesRounds, ManyPiecesTakeSeveralRounds) {
+  constexpr uint64_t kLong = (size_t{5} << 20) / kPageSize, kScattered = (size_t{16} << 20) / kPageSize;
+  TestMemory memory((2 * kLong + kScattered) * kPageSize);
+  memory.fill(13);
+  PageFileLayout layout;
+  layout.add(memory.address(), kLong * kPageSize);
+  for (uint64_t page = kLong + 1; page < kLong + kScattered; page += 2) {
+    layout.add(memory.address() + page * kPageSize, kPageSize);
+  }
+  layout.add(memory.address() + (kLong + kScattered + 1) * kPageSize, (kLong - 1) * kPageSize);
+  constexpr size_t kControl = size_t{32} << 10;
+  ASSERT_GT(layout.extents().size() * sizeof(Extent), kControl);
+  const UniqueFd file = temporary_file(testing::TempDir());
+
+  auto writer = WorkerProcess::start({.control_bytes = kControl});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const auto sums = writer->main().write_pages(file.get(), layout.extents(), layout.file_size(), {});
+  ASSERT_TRUE(sums.ok()) << sums.status();
+  const std::string contents = file_contents(file.get());
+  EXPECT_TRUE(contents == expected_contents(layout.extents(), layout.file_size()));
+  EXPECT_EQ(*sums, checksums_by_library(contents));
+
+  auto reader =
+      WorkerProcess::start({.control_bytes = kControl}, [&] { std::memset(memory.data(), 0, memory.size()); });
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  const absl::Status status = reader->main().read_pages(file.get(), layout.extents(), layout.file_size(), *sums, {});
+  ASSERT_TRUE(status.ok()) << status;
+  const std::string after = memory_of(reader->pid(), memory.address(), memory.size());
+  for (const Extent& extent : layout.extents()) {
+    ASSERT_EQ(std::memcmp(&after[extent.address - memory.address()], reinterpret_cast<const void*>(extent.address),
+                          extent.length),
+              0)
+        << "extent at offset " << extent.offset;
+  }
+}
+
 // One test process with memory, a layout of it and a file, for what goes wrong.
 class WorkerPagesFailure : public testing::Test {
  protected:

@@ -1,3 +1,5 @@
+#include "helper/resources/file_locks.h"
+
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +8,6 @@
 
 #include <string>
 
-#include "helper/resources/file_locks.h"
 #include "tests/resources/round_trip.h"
 #include "tests/resources/temporary_directory.h"
 
@@ -72,7 +73,8 @@ TEST_F(FileLocksTest, OpenFileDescriptionLock) {
 
 TEST_F(FileLocksTest, Lease) {
   const UniqueFd fd(open_file(O_RDONLY));
-  if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0) GTEST_SKIP() << "F_SETLEASE is not permitted on " << directory_.path();
+  if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0)
+    GTEST_SKIP() << "F_SETLEASE is not permitted on " << directory_.path();
   EXPECT_THAT(codes(audit_one(::getpid(), fd.get())), ElementsAre("SP-LOCK-LEASE"));
 }
 

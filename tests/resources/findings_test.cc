@@ -28,8 +28,8 @@
 namespace stillpoint {
 namespace {
 
-using ::testing::Not;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 int raw(long result) { return static_cast<int>(result); }
 
@@ -110,11 +110,14 @@ INSTANTIATE_TEST_SUITE_P(Objects, UnsupportedTest, testing::ValuesIn(kUnsupporte
 
 // Every finding a kind can make of a link the kernel might show, whether this machine has such an object or not.
 TEST(FindingsTest, AreCompleteAndPrintable) {
-  const char* links[] = {"anon_inode:[io_uring]", "anon_inode:[userfaultfd]", "anon_inode:[perf_event]",
-                         "anon_inode:bpf-map",    "anon_inode:bpf_link",      "anon_inode:[fanotify]",
-                         "anon_inode:kvm-vm",     "anon_inode:sync_file",     "anon_inode:[fscontext]",
-                         "/dmabuf:buffer",        "/secretmem (deleted)",     "anon_inode:\xff\x01",
-                         "unheard-of:[7]",        "",                         "/deleted \xe9 (deleted)"};
+  const char* links[] = {"anon_inode:[io_uring]",   "anon_inode:[userfaultfd]",
+                         "anon_inode:[perf_event]", "anon_inode:bpf-map",
+                         "anon_inode:bpf_link",     "anon_inode:[fanotify]",
+                         "anon_inode:kvm-vm",       "anon_inode:sync_file",
+                         "anon_inode:[fscontext]",  "/dmabuf:buffer",
+                         "/secretmem (deleted)",    "anon_inode:\xff\x01",
+                         "unheard-of:[7]",          "",
+                         "/deleted \xe9 (deleted)"};
   FakeDumpContext context;
   for (const char* link : links) {
     for (const mode_t mode : {mode_t{S_IFREG}, mode_t{S_IFCHR}, mode_t{S_IFBLK}, mode_t{S_IFIFO}, mode_t{0}}) {

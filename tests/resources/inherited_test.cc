@@ -1,4 +1,6 @@
 // Standard streams that come from whoever started the program.
+#include "helper/resources/inherited.h"
+
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +11,6 @@
 #include <string>
 
 #include "helper/base/unique_fd.h"
-#include "helper/resources/inherited.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/regular_file.pb.h"
 #include "tests/resources/round_trip.h"
@@ -55,44 +56,60 @@ class Program {
   pid_t pid_ = -1;
 };
 
-resources::RegularFileDetail dump_stdout(pid_t pid, model::OpenFile& message) {
+// The program's standard output as a dump enters it.
+model::OpenFile dump_stdout(pid_t pid) {
   FakeDumpContext context;
   context.inherited_numbers.insert(STDOUT_FILENO);
   context.ids[{pid, STDOUT_FILENO}] = 1;
+  model::OpenFile message;
   message.set_id(1);
   message.set_kind("file");
   message.set_flags(O_WRONLY);
   EXPECT_EQ(regular_file_kind().dump(view_of(pid, STDOUT_FILENO, -1), context, message), absl::OkStatus());
-  resources::RegularFileDetail detail;
-  EXPECT_TRUE(detail.ParseFromString(message.detail()));
-  return detail;
+  return message;
 }
 
 TEST(InheritedTest, RedirectedOutputIsTheRestartersOutput) {
   TemporaryDirectory directory;
   const Program program(directory / "log", true);
-  model::OpenFile message;
-  const resources::RegularFileDetail detail = dump_stdout(program.pid(), message);
-  ASSERT_TRUE(detail.has_inherited());
-  EXPECT_EQ(detail.inherited().number(), STDOUT_FILENO);
+  const model::OpenFile message = dump_stdout(program.pid());
+  ASSERT_EQ(message.kind(), "inherited");
 
   FakeRestoreContext context;
-  const UniqueFd restarters(::open((directory / "new log").c_str(), O_WRONLY | O_CREAT, 0600));
+  const UniqueFd restarters(::open((directory / "new log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600));
   context.restarter_fds[STDOUT_FILENO] = restarters.get();
-  const absl::StatusOr<UniqueFd> restored = regular_file_kind().restore(message, context);
+  const absl::StatusOr<UniqueFd> restored = inherited_kind().restore(message, context);
   ASSERT_EQ(restored.status(), absl::OkStatus());
-  ASSERT_EQ(regular_file_kind().finish(message, restored->get(), context), absl::OkStatus());
+  ASSERT_EQ(inherited_kind().finish(message, restored->get(), context), absl::OkStatus());
   ASSERT_EQ(::write(restored->get(), "hello", 5), 5);
   EXPECT_EQ(read_file(directory / "new log"), "hello");
+  EXPECT_NE(::fcntl(restarters.get(), F_GETFL) & O_APPEND, 0);
 }
 
 TEST(InheritedTest, OutputTheProgramOpenedItselfIsItsOwn) {
   TemporaryDirectory directory;
   const Program program(directory / "log", false);
-  model::OpenFile message;
-  const resources::RegularFileDetail detail = dump_stdout(program.pid(), message);
-  EXPECT_FALSE(detail.has_inherited());
+  const model::OpenFile message = dump_stdout(program.pid());
+  ASSERT_EQ(message.kind(), "file");
+  resources::RegularFileDetail detail;
+  ASSERT_TRUE(detail.ParseFromString(message.detail()));
   EXPECT_EQ(detail.path(), directory / "log");
+}
+
+TEST(InheritedTest, NonBlockingModeIsKept) {
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  const UniqueFd read_end(pipe[0]), write_end(pipe[1]);
+  FakeDumpContext dump_context;
+  model::OpenFile message;
+  message.set_flags(O_NONBLOCK);
+  ASSERT_EQ(inherited_kind().dump(view_of(::getpid(), STDIN_FILENO, STDIN_FILENO), dump_context, message),
+            absl::OkStatus());
+  FakeRestoreContext context;
+  context.restarter_fds[STDIN_FILENO] = read_end.get();
+  const absl::StatusOr<UniqueFd> restored = inherited_kind().restore(message, context);
+  ASSERT_EQ(restored.status(), absl::OkStatus());
+  EXPECT_NE(::fcntl(restored->get(), F_GETFL) & O_NONBLOCK, 0);
 }
 
 TEST(InheritedTest, StreamIsFoundUnderAHigherNumber) {

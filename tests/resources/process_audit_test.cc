@@ -1,3 +1,5 @@
+#include "helper/resources/process_audit.h"
+
 #include <elf.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -22,7 +24,6 @@
 #include <vector>
 
 #include "helper/resources/mapping_audit.h"
-#include "helper/resources/process_audit.h"
 #include "tests/resources/round_trip.h"
 #include "tests/resources/temporary_directory.h"
 

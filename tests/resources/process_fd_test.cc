@@ -54,6 +54,7 @@ TEST(PidfdTest, OfItselfIsThereAgainAtAllItsNumbers) {
   ASSERT_GE(fd, 0);
   const int twin = ::fcntl(fd, F_DUPFD, 0);  // without close-on-exec
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add({fd, twin});
   EXPECT_THAT(codes(trip.audit()), IsEmpty());
   ASSERT_EQ(trip.travel(), absl::OkStatus());
@@ -65,10 +66,27 @@ TEST(PidfdTest, OfItselfIsThereAgainAtAllItsNumbers) {
   EXPECT_EQ(sys_kcmp(::getpid(), ::getpid(), 0, static_cast<uint64_t>(fd), static_cast<uint64_t>(twin)), 0);
 }
 
+// A number below that nothing has: the kernel opens there first.
+TEST(PidfdTest, ComesBackAboveAFreeNumber) {
+  const int hole = ::open("/dev/null", O_RDONLY);
+  const int fd = sys_pidfd_open(::getpid(), 0);
+  const int twin = ::dup(fd);
+  ::close(hole);
+  ASSERT_LT(hole, fd);
+  RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
+  trip.add({fd, twin});
+  ASSERT_EQ(trip.travel(), absl::OkStatus());
+  EXPECT_EQ(sys_pidfd_send_signal(fd, 0), 0);
+  EXPECT_EQ(sys_pidfd_send_signal(twin, 0), 0);
+  EXPECT_LT(::fcntl(hole, F_GETFD), 0) << "the free number is not free any more";
+}
+
 TEST(PidfdTest, NoFdIsLeftOver) {
   const int fd = sys_pidfd_open(::getpid(), 0);
   const size_t before = procfs::read_fds(::getpid())->size();
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add(fd);
   ASSERT_EQ(trip.travel(), absl::OkStatus());
   EXPECT_EQ(procfs::read_fds(::getpid())->size(), before);
@@ -78,6 +96,7 @@ TEST(PidfdTest, OfAnotherProcessIsAFinding) {
   Child child;
   const int fd = sys_pidfd_open(child.pid(), 0);
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add(fd);
   EXPECT_THAT(codes(trip.audit()), ElementsAre("SP-PIDFD"));
   trip.dump_context.tree.insert(child.pid());
@@ -89,6 +108,7 @@ TEST(PidfdTest, OfAnEndedProcessIsAFinding) {
   const int fd = sys_pidfd_open(child.pid(), 0);
   child.end();
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add(fd);
   EXPECT_THAT(codes(trip.audit()), ElementsAre("SP-PIDFD"));
 }
@@ -99,6 +119,7 @@ TEST(ProcFileTest, OwnFileIsOpenedByTheProcessItself) {
   ASSERT_GT(whole.size(), 3u);
   ASSERT_EQ(::lseek(fd, 3, SEEK_SET), 3);
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add(fd);
   EXPECT_THAT(codes(trip.audit()), IsEmpty());
   ASSERT_EQ(trip.travel(), absl::OkStatus());
@@ -109,6 +130,7 @@ TEST(ProcFileTest, OwnFileIsOpenedByTheProcessItself) {
 TEST(ProcFileTest, OwnDirectory) {
   const int fd = ::open("/proc/self/task", O_RDONLY | O_DIRECTORY);
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add(fd);
   ASSERT_EQ(trip.travel(), absl::OkStatus());
   EXPECT_EQ(::faccessat(fd, absl::StrCat(::getpid()).c_str(), F_OK, 0), 0);
@@ -117,6 +139,7 @@ TEST(ProcFileTest, OwnDirectory) {
 TEST(ProcFileTest, FileOfTheSystemIsOpenedByTheRestorer) {
   const int fd = ::open("/proc/meminfo", O_RDONLY);
   RoundTrip trip;
+  trip.dump_context.rest_in_image = true;
   trip.add(fd);
   EXPECT_THAT(codes(trip.audit()), IsEmpty());
   ASSERT_EQ(trip.travel(), absl::OkStatus());

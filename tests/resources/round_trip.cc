@@ -18,6 +18,7 @@
 namespace stillpoint {
 namespace {
 
+constexpr uint64_t kRest = 100'000;
 constexpr int kAside = 600;  // restored fds wait above this number until they are put at theirs
 
 }  // namespace
@@ -46,7 +47,8 @@ const OpenFileKind& kind_of(const OpenFileView& view) {
 
 uint64_t FakeDumpContext::open_file_of(pid_t pid, int number) const {
   const auto found = ids.find({pid, number});
-  return found == ids.end() ? 0 : found->second;
+  if (found != ids.end()) return found->second;
+  return rest_in_image && ::fcntl(number, F_GETFD) >= 0 ? kRest + static_cast<uint64_t>(number) : 0;
 }
 
 uint64_t FakeDumpContext::open_file_of_inode(uint64_t inode, uint64_t except_id) const {
@@ -90,19 +92,14 @@ std::string FakeRestoreContext::map_path(absl::string_view path) const {
 }
 
 absl::Status FakeRestoreContext::run_calls() const {
-  std::vector<long> results;
   for (const ProcessCall& call : calls) {
     uint64_t arguments[6];
     std::copy(std::begin(call.arguments), std::end(call.arguments), arguments);
     std::string data = call.data;
     if (call.data_argument >= 0) arguments[call.data_argument] = reinterpret_cast<uint64_t>(data.data());
-    if (call.result_argument >= 0) {
-      arguments[call.result_argument] = static_cast<uint64_t>(results.at(results.size() - call.result_distance));
-    }
-    const long result = ::syscall(call.number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-                                  arguments[5]);
+    const long result =
+        ::syscall(call.number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
     if (result < 0) return errno_status(errno, call.what);
-    results.push_back(result);
   }
   return absl::OkStatus();
 }
@@ -177,7 +174,8 @@ absl::Status RoundTrip::place_files(std::map<uint64_t, UniqueFd>& restored) {
   for (const File& file : files_) {
     const int fd = restored[file.id].get();
     const uint32_t flags = messages_[file.id].flags();
-    if ((flags & O_PATH) == 0 && ::fcntl(fd, F_SETFL, flags) != 0) return errno_status(errno, "fcntl(F_SETFL)");
+    const bool settable = (flags & O_PATH) == 0 && messages_[file.id].kind() != "inherited";
+    if (settable && ::fcntl(fd, F_SETFL, flags) != 0) return errno_status(errno, "fcntl(F_SETFL)");
     for (const int number : file.numbers) {
       if (::dup2(fd, number) != number) return errno_status(errno, "dup2");
     }

@@ -38,6 +38,7 @@ class FakeDumpContext : public OpenFileDumpContext {
 
   std::map<std::pair<pid_t, int>, uint64_t> ids;
   std::map<uint64_t, uint64_t> inodes;  // id -> inode
+  bool rest_in_image = false;           // every other fd of the test counts as part of the image
   std::set<int> inherited_numbers;
   std::set<pid_t> tree;
   std::map<uint64_t, UniqueFd> shared_memories;
@@ -70,7 +71,8 @@ class FakeRestoreContext : public OpenFileRestoreContext {
 class RoundTrip {
  public:
   ~RoundTrip();
-  // Enters an open file description by all its numbers; returns its id. The numbers belong to the RoundTrip from now on.
+  // Enters an open file description by all its numbers; returns its id. The numbers belong to the RoundTrip from now
+  // on.
   uint64_t add(std::vector<int> numbers);
   uint64_t add(int number) { return add(std::vector<int>{number}); }
   // As add(), but the kinds see no copy of it: pidfd_getfd forbidden.

@@ -80,13 +80,13 @@ TEST(SocketDiag, DamagedAnswersAreErrorsOrSockets) {
   header.nlmsg_type = 20;
   for (int round = 0; round < 20000; ++round) {
     header.nlmsg_len = number(4) == 0 ? number(200) : static_cast<unsigned>(message.size());
-    for (size_t i = sizeof header; i < message.size(); ++i) message[i] = static_cast<char>(number(3) == 0 ? number(256) : 0);
+    for (size_t i = sizeof header; i < message.size(); ++i)
+      message[i] = static_cast<char>(number(3) == 0 ? number(256) : 0);
     message.replace(0, sizeof header, reinterpret_cast<const char*>(&header), sizeof header);
     std::vector<UnixSocketInfo> sockets;
     bool done = false;
-    const absl::Status status =
-        SocketDiag::parse(absl::string_view(message).substr(0, number(static_cast<unsigned>(message.size()) + 1)),
-                          sockets, done);
+    const absl::Status status = SocketDiag::parse(
+        absl::string_view(message).substr(0, number(static_cast<unsigned>(message.size()) + 1)), sockets, done);
     if (!status.ok()) EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   }
 }

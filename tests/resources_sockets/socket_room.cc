@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "helper/base/errors.h"
+#include "helper/resources/kinds.h"
 #include "helper/resources/socket_kinds.h"
 
 namespace stillpoint {
@@ -44,6 +45,7 @@ const OpenFileKind* socket_kind_for(const OpenFileView& view) {
 }
 
 const OpenFileKind* socket_kind_named(absl::string_view name) {
+  if (name == "inherited") return &inherited_kind();
   for (const OpenFileKind* kind : kinds()) {
     if (kind->name() == name) return kind;
   }

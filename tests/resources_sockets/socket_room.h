@@ -33,8 +33,8 @@ class FakeDumpContext : public OpenFileDumpContext {
   bool in_tree(pid_t) const override { return true; }
   absl::StatusOr<uint64_t> shared_memory_of(const OpenFileView&) override { return absl::InternalError("not a memfd"); }
 
-  std::map<int, uint64_t> ids;           // by fd number
-  std::map<uint64_t, uint64_t> inodes;   // id -> inode
+  std::map<int, uint64_t> ids;          // by fd number
+  std::map<uint64_t, uint64_t> inodes;  // id -> inode
   std::set<int> inherited_numbers;
 };
 

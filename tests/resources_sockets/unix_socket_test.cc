@@ -194,13 +194,11 @@ TEST_P(UnixPair, APartnerOutsideTheImageIsRefusedOrInherited) {
   EXPECT_EQ(room_.restore_context.asked_inherited.size(), 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, UnixPair,
-                         ::testing::Combine(::testing::Values(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET),
-                                            ::testing::Bool()),
-                         [](const auto& param) {
-                           return type_label(std::get<0>(param.param)) +
-                                  (std::get<1>(param.param) ? "SecondFirst" : "FirstFirst");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Types, UnixPair, ::testing::Combine(::testing::Values(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET), ::testing::Bool()),
+    [](const auto& param) {
+      return type_label(std::get<0>(param.param)) + (std::get<1>(param.param) ? "SecondFirst" : "FirstFirst");
+    });
 
 class UnixListener : public ::testing::TestWithParam<int> {
  protected:

@@ -12,6 +12,14 @@
 
 namespace stillpoint::sdk {
 
+// What the person who runs the tests has set must not decide them.
+inline const bool kCleanEnvironment = [] {
+  for (const char* name : {"STILLPOINT_DIR", "STILLPOINT_KEEP", "STILLPOINT_LOG", "STILLPOINT_OFF", "STILLPOINT_HELPER"}) {
+    ::unsetenv(name);
+  }
+  return true;
+}();
+
 // A directory of the test's own, removed with everything in it.
 class TemporaryDirectory {
  public:

@@ -41,7 +41,7 @@ std::set<pid_t> frozen_tids(FrozenProcess& process) {
 
 TEST(FreezeTest, StopsEveryThreadAndLetsGo) {
   TargetProcess target({"blocked", "64"});
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < 30; ++i) {
     FrozenProcess frozen = freeze_or_die(target.pid());
     EXPECT_EQ(frozen.threads().size(), 65u);
     EXPECT_EQ(frozen.threads().front().tid(), target.pid());
@@ -71,7 +71,7 @@ TEST(FreezeTest, ThousandThreads) {
 
 TEST(FreezeTest, ThreadsMadeWhileFreezing) {
   TargetProcess target({"thread-storm"});
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 60; ++i) {
     FrozenProcess frozen = freeze_or_die(target.pid());
     const std::set<pid_t> tids = living_tids(target.pid());
     EXPECT_EQ(frozen_tids(frozen), tids);

@@ -1,12 +1,15 @@
 #include "helper/tracee/interrupted_call.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
+#include <linux/futex.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
+#include <optional>
 
 #include "absl/time/clock.h"
 #include "target_process.h"
@@ -120,27 +123,60 @@ TEST(PrepareTest, UnknownContinuedCallIsEintr) {
   EXPECT_EQ(registers.rip, 0x401002u);
 }
 
-// A sleep that was stopped once is continued by restart_syscall(2); the second stop shows only that.
-TEST(PrepareTest, ContinuedCallIsFoundInTheCode) {
-  ChildProcess sleeper([] {
-    const timespec time = {1000, 0};
+// A wait that was stopped once is continued by restart_syscall(2), and the second stop shows only that.
+class ContinuedCallTest : public ::testing::Test {
+ protected:
+  // The registers of `body`, blocked for the second time, made ready for a new task.
+  GeneralRegisters prepared(const std::function<int()>& body) {
+    sleeper_.emplace(body);
+    const pid_t pid = sleeper_->pid();
+    EXPECT_TRUE(eventually([&] {
+      FrozenProcess frozen = freeze_or_die(pid);
+      stopped_ = frozen.threads().front().registers().value();
+      return stopped_.orig_rax == SYS_restart_syscall && static_cast<int64_t>(stopped_.rax) == -516;
+    }));
+    FrozenProcess frozen = freeze_or_die(pid);
+    GeneralRegisters registers = stopped_;
+    EXPECT_TRUE(prepare_for_new_task(registers, pid).ok());
+    EXPECT_EQ(registers.rip, stopped_.rip - 2);
+    return registers;
+  }
+
+  std::optional<ChildProcess> sleeper_;
+  GeneralRegisters stopped_{};
+};
+
+constexpr timespec kLong = {1000, 0};
+
+TEST_F(ContinuedCallTest, ClockNanosleep) {
+  const GeneralRegisters registers = prepared([] {
     timespec remaining{};
-    return ::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, &remaining);
+    return ::clock_nanosleep(CLOCK_MONOTONIC, 0, &kLong, &remaining);
   });
-  ASSERT_TRUE(eventually([&] { return state_of(sleeper.pid(), sleeper.pid()) == 'S'; }));
-  freeze_or_die(sleeper.pid());
-  GeneralRegisters registers{};
-  ASSERT_TRUE(eventually([&] {
-    FrozenProcess frozen = freeze_or_die(sleeper.pid());
-    registers = frozen.threads().front().registers().value();
-    return registers.orig_rax == SYS_restart_syscall && static_cast<int64_t>(registers.rax) == -516;
-  }));
-  const uint64_t rip = registers.rip, remaining = registers.r10;
-  FrozenProcess frozen = freeze_or_die(sleeper.pid());
-  ASSERT_TRUE(prepare_for_new_task(registers, sleeper.pid()).ok());
   EXPECT_EQ(registers.rax, static_cast<uint64_t>(SYS_clock_nanosleep));
-  EXPECT_EQ(registers.rip, rip - 2);
-  EXPECT_EQ(registers.rdx, remaining);
+  EXPECT_EQ(registers.rdx, stopped_.r10) << "the remaining time";
+}
+
+TEST_F(ContinuedCallTest, Poll) {
+  const GeneralRegisters registers = prepared([] { return ::poll(nullptr, 0, 1'000'000); });
+  EXPECT_EQ(registers.rax, static_cast<uint64_t>(SYS_poll));
+}
+
+// syscall(2) loads the number from memory or a register: the arguments tell.
+TEST_F(ContinuedCallTest, FutexWithoutItsNumberInTheCode) {
+  const GeneralRegisters registers = prepared([] {
+    static int word = 0;
+    return static_cast<int>(::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &kLong, nullptr, 0));
+  });
+  EXPECT_EQ(registers.rax, static_cast<uint64_t>(SYS_futex));
+}
+
+TEST_F(ContinuedCallTest, PollWithoutItsNumberInTheCode) {
+  const GeneralRegisters registers = prepared([] {
+    pollfd entries[] = {{-1, POLLIN, 0}, {-1, POLLOUT, 0}};
+    return static_cast<int>(::syscall(SYS_poll, entries, 2, 1'000'000));
+  });
+  EXPECT_EQ(registers.rax, static_cast<uint64_t>(SYS_poll));
 }
 
 }  // namespace

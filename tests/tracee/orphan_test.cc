@@ -54,7 +54,7 @@ class OrphanTest : public ::testing::Test {
 TEST_F(OrphanTest, KilledAtRandomMoments) {
   std::mt19937 random(20240607);
   TargetProcess target({"blocked", "64", "helper-dies"});
-  for (int i = 0; i < 150; ++i) {
+  for (int i = 0; i < 80; ++i) {
     ChildProcess helper([&] { return trace_forever(target.pid(), started_[1]); });
     await_start();
     absl::SleepFor(absl::Microseconds(random() % 6000));

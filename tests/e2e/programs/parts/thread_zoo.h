@@ -85,6 +85,7 @@ class ThreadZoo {
     install_handlers();
     sigset_t all;
     ::sigfillset(&all);
+    for (const int ending : {SIGTERM, SIGINT}) ::sigdelset(&all, ending);
     ::pthread_sigmask(SIG_SETMASK, &all, nullptr);  // inherited: what is not asked for stays blocked
     fill();
     while (workers_.size() < kThreads - 1) add("arithmetic", arithmetic_step());
