@@ -28,7 +28,8 @@ AnchorRequest anchor_request() {
   if (!anchor_request_pending()) return request;
   request.sequence = __atomic_load_n(&anchor.request_sequence, __ATOMIC_ACQUIRE);
   request.stop = anchor.request_stop != 0;
-  request.directory.assign(anchor.request_directory, ::strnlen(anchor.request_directory, sizeof anchor.request_directory));
+  request.directory.assign(anchor.request_directory,
+                           ::strnlen(anchor.request_directory, sizeof anchor.request_directory));
   return request;
 }
 

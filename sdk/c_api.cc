@@ -37,7 +37,8 @@ bool copy_known(const T* given, T& known) {
 }
 
 bool valid_range(const void* start, size_t length) {
-  return start != nullptr && length > 0 && reinterpret_cast<uint64_t>(start) + length > reinterpret_cast<uint64_t>(start);
+  return start != nullptr && length > 0 &&
+         reinterpret_cast<uint64_t>(start) + length > reinterpret_cast<uint64_t>(start);
 }
 
 }  // namespace
@@ -65,9 +66,10 @@ const char* stillpoint_failed_hook(void) noexcept { return last_call().failed_ho
 
 const char* stillpoint_code_name(stillpoint_code_t code) noexcept {
   static constexpr const char* kNames[] = {
-      "OK",           "CANCELLED", "UNKNOWN",      "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-      "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-      "INTERNAL",     "UNAVAILABLE", "DATA_LOSS",  "UNAUTHENTICATED"};
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
   return code >= 0 && code <= STILLPOINT_UNAUTHENTICATED ? kNames[code] : "UNKNOWN";
 }
 

@@ -74,9 +74,7 @@ class SignalsBlocked {
     const uint64_t all = ~uint64_t{0};
     raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, syscall_argument(&all), syscall_argument(&before_), sizeof all);
   }
-  ~SignalsBlocked() {
-    raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, syscall_argument(&before_), 0, sizeof before_);
-  }
+  ~SignalsBlocked() { raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, syscall_argument(&before_), 0, sizeof before_); }
   SignalsBlocked(const SignalsBlocked&) = delete;
   SignalsBlocked& operator=(const SignalsBlocked&) = delete;
   uint64_t before() const { return before_; }
@@ -88,7 +86,8 @@ class SignalsBlocked {
 // Under Yama only a process that the target names may attach. (Elsewhere the call is refused, which is fine.)
 class PtracerAllowed {
  public:
-  explicit PtracerAllowed(pid_t helper) : allowed_(::prctl(PR_SET_PTRACER, static_cast<unsigned long>(helper), 0, 0, 0) == 0) {}
+  explicit PtracerAllowed(pid_t helper)
+      : allowed_(::prctl(PR_SET_PTRACER, static_cast<unsigned long>(helper), 0, 0, 0) == 0) {}
   ~PtracerAllowed() {
     if (allowed_) ::prctl(PR_SET_PTRACER, 0, 0, 0, 0);
   }
@@ -169,7 +168,8 @@ class Checkpoint : private ResumeObserver {
 
     const auto conversation = std::make_unique<Conversation>(fds.socket, fds.directory, fds.control, blocked.before());
     if (!conversation->prepare(settings_, excluded_ranges())) {
-      return Status(Code::kResourceExhausted, "too many excluded memory ranges for one request; exclude fewer, larger ones");
+      return Status(Code::kResourceExhausted,
+                    "too many excluded memory ranges for one request; exclude fewer, larger ones");
     }
     const PtracerAllowed allowed(helper->pid);
     const Ending ending = conversation->run(*this, *stacks);
@@ -204,7 +204,8 @@ class Checkpoint : private ResumeObserver {
   Status old_life(Ending ending, const Conversation& conversation) {
     switch (ending) {
       case Ending::kUnsent:
-        return system_error(Code::kUnavailable, "the request could not be sent to the helper: sendmsg", conversation.error());
+        return system_error(Code::kUnavailable, "the request could not be sent to the helper: sendmsg",
+                            conversation.error());
       case Ending::kGone:
         return Status(Code::kUnavailable, std::string("the helper died ") + stage(conversation));
       case Ending::kBroken:
@@ -216,7 +217,7 @@ class Checkpoint : private ResumeObserver {
   }
 
   static const char* stage(const Conversation& conversation) {
-    if (conversation.pause_over()) return "while it wrote the image; no image was published";
+    if (conversation.pause_over()) return "while it wrote the image; `latest` names the newest whole one";
     return conversation.pause_begun() ? "while it read the program's state; the program runs on unchanged"
                                       : "before it answered; the program runs on unchanged";
   }
@@ -314,7 +315,8 @@ void hand_over(const stillpoint_result_t& result, stillpoint_result_t* to) {
 Status apply_request(const AnchorRequest& request, bool return_on_stop, Settings& settings) {
   if (request.sequence == 0) return Status();
   if (request.directory.empty() || request.directory[0] != '/') {
-    return Status(Code::kInvalidArgument, "the directory that a tool asks for is not absolute: '" + request.directory + "'");
+    return Status(Code::kInvalidArgument,
+                  "the directory that a tool asks for is not absolute: '" + request.directory + "'");
   }
   settings.directory = request.directory;
   settings.stop = settings.stop || (request.stop && !return_on_stop);

@@ -10,12 +10,12 @@ struct CheckpointCall {
   const char* directory = nullptr;                // may be null
   const stillpoint_options_t* options = nullptr;  // may be null
   stillpoint_result_t* result = nullptr;          // may be null
-  bool return_on_stop = false;  // a stop that a tool asks for is left to the caller
-  bool stop_requested = false;  // result: the image is durable and a tool asked the program to stop
+  bool return_on_stop = false;                    // a stop that a tool asks for is left to the caller
+  bool stop_requested = false;                    // result: the image is durable and a tool asked the program to stop
 };
 
-// Sets last_call(). Counts as one of the anchor's calls and answers its request, if there is one. May throw std::bad_alloc
-// before anything has begun.
+// Sets last_call(). Counts as one of the anchor's calls and answers its request, if there is one. May throw
+// std::bad_alloc before anything has begun.
 stillpoint_code_t take_checkpoint(CheckpointCall& call);
 
 }  // namespace stillpoint::sdk

@@ -38,7 +38,8 @@ Checkpointer::Checkpointer(const stillpoint_checkpointer_options_t& options)
 
 void Checkpointer::schedule() {
   const uint64_t now = now_ns();
-  next_ns_.store(every_ns_ == 0 || every_ns_ > UINT64_MAX - now ? UINT64_MAX : now + every_ns_, std::memory_order_relaxed);
+  next_ns_.store(every_ns_ == 0 || every_ns_ > UINT64_MAX - now ? UINT64_MAX : now + every_ns_,
+                 std::memory_order_relaxed);
 }
 
 bool Checkpointer::due() const {
@@ -62,7 +63,8 @@ stillpoint_code_t Checkpointer::poll(stillpoint_poll_t& poll, stillpoint_result_
   bool stop = false;
   const stillpoint_code_t code = checkpoint(result, &stop);
   polled_by_.store(0);
-  if (result->outcome == STILLPOINT_OUTCOME_RESUMED) poll = stop ? STILLPOINT_POLL_STOP_REQUESTED : STILLPOINT_POLL_CHECKPOINTED;
+  if (result->outcome == STILLPOINT_OUTCOME_RESUMED)
+    poll = stop ? STILLPOINT_POLL_STOP_REQUESTED : STILLPOINT_POLL_CHECKPOINTED;
   if (result->outcome == STILLPOINT_OUTCOME_RESTORED) poll = STILLPOINT_POLL_RESTORED;
   return code;
 }

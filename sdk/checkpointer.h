@@ -27,7 +27,7 @@ class Checkpointer {
   const uint64_t every_ns_;
   stillpoint_options_t options_;
   std::atomic<uint64_t> next_ns_{UINT64_MAX};  // CLOCK_MONOTONIC_COARSE
-  std::atomic<pid_t> polled_by_{0};            // process in which a poll is taking a checkpoint: not the parent of a fork
+  std::atomic<pid_t> polled_by_{0};  // process in which a poll is taking a checkpoint: not the parent of a fork
 };
 
 }  // namespace stillpoint::sdk

@@ -167,8 +167,8 @@ bool Conversation::answer(const Incoming& incoming, int fd, CloneStacks& stacks)
   return send(writer.data(), writer.size());
 }
 
-// The snapshot shares our fd table until the helper unshares it: the control fd stays open here until the pause is over. It goes to a
-// number that the helper knows as ours (own_fds), so that it is part of no image.
+// The snapshot shares our fd table until the helper unshares it: the control fd stays open here until the pause is
+// over. It goes to a number that the helper knows as ours (own_fds), so that it is part of no image.
 int64_t Conversation::snapshot(int fd, CloneStacks& stacks) {
   if (fd < 0) return -EBADF;
   long moved = -EPERM;

@@ -26,7 +26,8 @@ enum class Ending {
   kUnsent,    // the request could not be sent; error() tells why
 };
 
-// What a checkpoint needs while others are frozen, allocated before. Owned by one thread. Lives on the heap and in the image.
+// What a checkpoint needs while others are frozen, allocated before. Owned by one thread. Lives on the heap and in the
+// image.
 class Conversation {
  public:
   // Takes over no fd: whoever opened them closes them, in the old life only.
@@ -37,12 +38,13 @@ class Conversation {
   // False when the request is larger than a packet may be (too many excluded ranges).
   bool prepare(const Settings& settings, const std::vector<MemoryRange>& excluded);
 
-  // All signals must be blocked; after the pause they are unblocked. Returns in the old life, and again in every new one.
+  // All signals must be blocked; after the pause they are unblocked. Returns in the old life, and again in every new
+  // one.
   Ending run(ResumeObserver& observer, CloneStacks& stacks);
 
   const ReplyContent& reply() const { return reply_; }
   const protocol::RestoredInfo& restored_info() const;
-  int error() const { return error_; }          // kUnsent
+  int error() const { return error_; }  // kUnsent
   bool pause_over() const { return pause_over_; }
   bool pause_begun() const { return heard_; }  // the helper has spoken
 

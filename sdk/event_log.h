@@ -8,7 +8,8 @@
 
 namespace stillpoint::sdk {
 
-// Appends what `code`, `result` and last_call() say. Nothing when no log is wanted; a log that cannot be written changes nothing.
+// Appends what `code`, `result` and last_call() say. Nothing when no log is wanted; a log that cannot be written
+// changes nothing.
 void log_event(const Settings& settings, stillpoint_code_t code, const stillpoint_result_t& result);
 
 }  // namespace stillpoint::sdk

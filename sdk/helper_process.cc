@@ -58,8 +58,8 @@ STILLPOINT_NO_SANITIZE long fill_standard_fds() {
   return null;
 }
 
-// Nothing of the application's is to reach the helper: signal handling, fds, session, directory, affinity. Runs in a task of its
-// own that still has our memory.
+// Nothing of the application's is to reach the helper: signal handling, fds, session, directory, affinity. Runs in a
+// task of its own that still has our memory.
 STILLPOINT_NO_SANITIZE int become_helper(void* argument) {
   Launch& launch = *static_cast<Launch*>(argument);
   raw_syscall(SYS_setsid);
@@ -96,8 +96,8 @@ STILLPOINT_NO_SANITIZE int start_helper_task(void* argument) {
   return 0;
 }
 
-// Without the loader's and the allocator's settings, which were meant for the application. A setuid program's environment
-// belongs to somebody else altogether.
+// Without the loader's and the allocator's settings, which were meant for the application. A setuid program's
+// environment belongs to somebody else altogether.
 std::vector<std::string> helper_environment() {
   std::vector<std::string> kept;
   if (::getauxval(AT_SECURE) != 0) return {"PATH=/usr/bin:/bin"};
@@ -138,7 +138,8 @@ Result<HelperConnection> start_embedded(const std::string& configured, CloneStac
   std::vector<std::string> argument_strings = {"stillpoint-helper", "--fd", std::to_string(kHelperFd)};
   std::vector<std::string> environment_strings = helper_environment();
   const std::vector<char*> arguments = pointers(argument_strings), environment = pointers(environment_strings);
-  Launch launch{path->c_str(), arguments.data(), environment.data(), ends[1], stacks.task + kCloneStackSize, 0, 0, nullptr};
+  Launch launch{path->c_str(), arguments.data(), environment.data(), ends[1], stacks.task + kCloneStackSize, 0, 0,
+                nullptr};
   const int result = start(launch, stacks);
   ::close(ends[1]);
   if (result == 0 && launch.error == 0) return HelperConnection{ends[0], launch.helper, orphans_land_here()};

@@ -11,8 +11,8 @@
 namespace stillpoint::sdk {
 
 struct HelperConnection {
-  int socket = -1;  // the caller closes it
-  pid_t pid = 0;    // of the helper; of the service's listener
+  int socket = -1;        // the caller closes it
+  pid_t pid = 0;          // of the helper; of the service's listener
   bool is_child = false;  // the helper is our child (we are pid 1): the caller reaps it
 };
 

@@ -19,8 +19,8 @@ namespace request {
 constexpr uint32_t kVersion = 1, kCheckpoint = 2;
 }
 namespace checkpoint {
-constexpr uint32_t kStop = 2, kKeepLast = 3, kNoEmbed = 4, kExcluded = 5, kSdkThread = 6, kDeadlineMs = 7, kDirectoryName = 8,
-                   kJobId = 9, kHelperFd = 10;
+constexpr uint32_t kStop = 2, kKeepLast = 3, kNoEmbed = 4, kExcluded = 5, kSdkThread = 6, kDeadlineMs = 7,
+                   kDirectoryName = 8, kJobId = 9, kHelperFd = 10;
 }
 namespace range {
 constexpr uint32_t kStart = 1, kLength = 2;
@@ -41,8 +41,8 @@ namespace reply_fields {
 constexpr uint32_t kCode = 1, kMessage = 2, kFindings = 3, kImage = 4, kSequence = 5, kStatistics = 6, kNotes = 7;
 }
 namespace statistics {
-constexpr uint32_t kPause = 1, kFreeze = 2, kSnapshot = 3, kWrite = 4, kTotal = 5, kPages = 6, kBytes = 7, kImageBytes = 8,
-                   kMethod = 9, kMethodReason = 10;
+constexpr uint32_t kPause = 1, kFreeze = 2, kSnapshot = 3, kWrite = 4, kTotal = 5, kPages = 6, kBytes = 7,
+                   kImageBytes = 8, kMethod = 9, kMethodReason = 10;
 }
 namespace finding_list {
 constexpr uint32_t kFindings = 1;
@@ -105,9 +105,7 @@ bool read_event(const Field& message, Incoming& incoming) {
   return !reader.failed();
 }
 
-std::string text_of(const Field& field) {
-  return std::string(reinterpret_cast<const char*>(field.data), field.size);
-}
+std::string text_of(const Field& field) { return std::string(reinterpret_cast<const char*>(field.data), field.size); }
 
 bool read_finding(const Field& message, Finding& finding) {
   Reader reader(message);

@@ -1,5 +1,5 @@
-// The messages of helper/protocol/protocol.proto that the SDK writes and reads, over wire.h. What is said and heard while other
-// threads may be frozen neither allocates nor takes a lock.
+// The messages of helper/protocol/protocol.proto that the SDK writes and reads, over wire.h. What is said and heard
+// while other threads may be frozen neither allocates nor takes a lock.
 #ifndef STILLPOINT_SDK_MESSAGES_H_
 #define STILLPOINT_SDK_MESSAGES_H_
 

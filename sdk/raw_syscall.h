@@ -1,5 +1,6 @@
 // System calls without the C library: for code that runs while other threads are frozen, in a task that shares the
-// application's memory, or in a snapshot. No errno, no cancellation point, no allocation. Results are the kernel's: -errno.
+// application's memory, or in a snapshot. No errno, no cancellation point, no allocation. Results are the kernel's:
+// -errno.
 #ifndef STILLPOINT_SDK_RAW_SYSCALL_H_
 #define STILLPOINT_SDK_RAW_SYSCALL_H_
 
@@ -29,8 +30,8 @@ __attribute__((always_inline)) inline long raw_syscall6(long number, long a, lon
   return result;
 }
 
-__attribute__((always_inline)) inline long raw_syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0,
-                                                       long f = 0) {
+__attribute__((always_inline)) inline long raw_syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                                                       long e = 0, long f = 0) {
   return raw_syscall6(number, a, b, c, d, e, f);
 }
 

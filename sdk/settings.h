@@ -18,7 +18,7 @@ struct Settings {
   uint32_t freeze_limit_ms = 0;
   std::string helper;  // path or "unix:PATH"; empty: look for it
   std::string job_id;
-  std::string log;     // path or "-"; empty: none
+  std::string log;  // path or "-"; empty: none
   bool off = false;
 };
 

@@ -13,7 +13,8 @@ struct SnapshotRequest {
   int64_t result;
 };
 
-// In the snapshot. Its memory is the application's at this instant: nothing but system calls and this frame may be touched.
+// In the snapshot. Its memory is the application's at this instant: nothing but system calls and this frame may be
+// touched.
 STILLPOINT_NO_SANITIZE [[noreturn]] void wait_for_the_end(int control_fd) {
   rlimit no_core{0, 0};
   raw_syscall(SYS_prlimit64, 0, RLIMIT_CORE, syscall_argument(&no_core), 0);

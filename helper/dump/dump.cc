@@ -129,7 +129,7 @@ absl::Status Dump::read_threads() {
   model::Process& process = *tree_.mutable_processes(0);
   for (Thread& thread : frozen_->threads()) {
     model::Thread& out = *process.add_threads();
-    RETURN_IF_ERROR(with_context(read_thread(options_.pid, thread, out), absl::StrCat("tid ", thread.tid())));
+    RETURN_IF_ERROR(with_context(read_thread(options_.pid, thread, process, out), absl::StrCat("tid ", thread.tid())));
     // A mere stop turns some calls into EINTR: the application that runs on re-issues them.
     const bool signal_waits = process.pending_signals_size() > 0 || out.pending_signals_size() > 0;
     ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());

@@ -17,15 +17,25 @@
 namespace stillpoint {
 namespace {
 
-// True when both fds refer to the same open file description. Without kcmp, two that look the same in every
-// respect /proc shows are taken as one: that is what dup and inheritance leave behind.
+// 1: the same open file description, 0: another one, -1: the kernel does not tell.
+int compare_descriptions(const OpenFileView& a, const OpenFileView& b) {
+  if (!feature_disabled("kcmp")) {
+    const int order = sys_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<uint64_t>(a.number), static_cast<uint64_t>(b.number));
+    if (order >= 0) return order == 0 ? 1 : 0;
+    if (errno != ENOSYS && errno != EPERM) return 0;
+  }
+  constexpr int kQueryDuplicate = 1027;  // F_DUPFD_QUERY, Linux 6.10
+  return a.fd >= 0 && b.fd >= 0 ? ::fcntl(a.fd, kQueryDuplicate, b.fd) : -1;
+}
+
+// True when both fds refer to the same open file description. Where the kernel does not tell, two that look the same in
+// every respect /proc shows are taken as one: that is what dup and inheritance leave behind.
 bool same_description(const OpenFileView& a, const OpenFileView& b) {
   if (a.stat.st_dev != b.stat.st_dev || a.stat.st_ino != b.stat.st_ino || a.flags != b.flags || a.pos != b.pos) {
     return false;
   }
-  if (feature_disabled("kcmp")) return true;
-  const int order = sys_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<uint64_t>(a.number), static_cast<uint64_t>(b.number));
-  return order == 0 || (order < 0 && (errno == ENOSYS || errno == EPERM));
+  const int same = compare_descriptions(a, b);
+  return same < 0 ? a.link == b.link && a.fdinfo == b.fdinfo : same == 1;
 }
 
 absl::Status read_position(OpenFileView& view, bool& close_on_exec) {

@@ -134,11 +134,14 @@ absl::Status ask_process(ApplicationCalls& calls, model::Process& out) {
   for (const int which : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF}) {
     ASSIGN_OR_RETURN(const itimerval timer, calls.fetch<itimerval>("getitimer", SYS_getitimer,
                                                                   {static_cast<uint64_t>(which), scratch}));
-    if (microseconds(timer.it_value) == 0) continue;
+    // A periodic ITIMER_REAL whose SIGALRM still waits reads as 0: the kernel arms it again when the signal is taken.
+    const uint64_t interval = microseconds(timer.it_interval);
+    const uint64_t value = microseconds(timer.it_value) != 0 ? microseconds(timer.it_value) : interval;
+    if (value == 0) continue;
     model::IntervalTimer* entry = out.add_interval_timers();
     entry->set_which(static_cast<uint32_t>(which));
-    entry->set_interval_us(microseconds(timer.it_interval));
-    entry->set_value_us(microseconds(timer.it_value));
+    entry->set_interval_us(interval);
+    entry->set_value_us(value);
   }
   for (model::PosixTimer& timer : *out.mutable_posix_timers()) {
     const uint64_t id = static_cast<uint64_t>(timer.id());

@@ -95,9 +95,22 @@ absl::Status read_rseq(pid_t pid, const Thread& thread, GeneralRegisters& regist
   return absl::OkStatus();
 }
 
+// Of a model::Process or model::Thread: bit N-1 for signal N.
+template <typename T>
+uint64_t pending_set(const T& of) {
+  uint64_t set = 0;
+  for (const model::PendingSignal& pending : of.pending_signals()) {
+    int number = 0;  // siginfo_t begins with si_signo
+    if (pending.siginfo().size() < sizeof number) continue;
+    std::memcpy(&number, pending.siginfo().data(), sizeof number);
+    if (number >= 1 && number <= 64) set |= uint64_t{1} << (number - 1);
+  }
+  return set;
+}
+
 }  // namespace
 
-absl::Status read_thread(pid_t pid, const Thread& thread, model::Thread& out) {
+absl::Status read_thread(pid_t pid, const Thread& thread, const model::Process& process, model::Thread& out) {
   const pid_t tid = thread.tid();
   out.set_tid(tid);
   ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());
@@ -109,7 +122,7 @@ absl::Status read_thread(pid_t pid, const Thread& thread, model::Thread& out) {
   for (const std::string& siginfo : pending) out.add_pending_signals()->set_siginfo(siginfo);
   RETURN_IF_ERROR(read_rseq(pid, thread, registers, out));
   ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(pid, tid));
-  const uint64_t deliverable = (status.pending | status.shared_pending) & ~status.blocked;
+  const uint64_t deliverable = (pending_set(process) | pending_set(out)) & ~mask;
   RETURN_IF_ERROR(prepare_for_new_task(registers, tid, (deliverable & status.caught) != 0));
   out.set_general_registers(bytes_of(registers));
 

@@ -13,7 +13,9 @@ namespace stillpoint {
 
 // What ptrace, /proc and system calls about another task tell. The registers in the model are those a new task
 // starts with: an interrupted system call is made to be re-issued, a restartable sequence aborted.
-absl::Status read_thread(pid_t pid, const Thread& thread, model::Thread& out);
+// `process`: its pending signals have been read. Only a signal that the image holds may turn a call into EINTR: timers
+// fire on while the process stands still.
+absl::Status read_thread(pid_t pid, const Thread& thread, const model::Process& process, model::Thread& out);
 
 // What only the thread itself can say: signal stack, clear_child_tid, parent-death signal, timer slack, securebits.
 absl::Status ask_thread(ApplicationCalls& calls, model::Thread& out);

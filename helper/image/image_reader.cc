@@ -33,6 +33,11 @@ absl::StatusOr<uint64_t> newest_sequence(const JobDirectory& directory) {
                                           " is missing) nor a directory with images"));
 }
 
+bool names_image(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return image_sequence(path.substr(path.rfind('/') + 1)).has_value();
+}
+
 absl::Status no_such_entry(absl::string_view label, absl::string_view name) {
   return absl::NotFoundError(absl::StrCat(label, " has no file \"", absl::CHexEscape(name), "\""));
 }
@@ -44,6 +49,7 @@ absl::StatusOr<ResolvedImage> resolve_image(const std::string& path) {
   if (!fd.valid()) return storage_error(errno, absl::StrCat("open image ", path));
   struct stat stat = {};
   if (::fstatat(fd.get(), kManifestName, &stat, AT_SYMLINK_NOFOLLOW) == 0) return ResolvedImage{std::move(fd), path};
+  if (names_image(path)) return absl::DataLossError(absl::StrCat(path, "/", kManifestName, " is missing"));
   ASSIGN_OR_RETURN(const JobDirectory directory, JobDirectory::from_fd(fd.get(), path));
   ASSIGN_OR_RETURN(const std::optional<uint64_t> linked, directory.latest());
   const absl::StatusOr<uint64_t> sequence = linked.has_value() ? *linked : newest_sequence(directory);

@@ -14,7 +14,8 @@ constexpr uint64_t kDistance = uint64_t{16} << 20;  // to neighbours: stacks gro
 }  // namespace
 
 absl::StatusOr<uint64_t> find_free_region(std::vector<Range> taken, uint64_t size, uint64_t alignment) {
-  std::sort(taken.begin(), taken.end(), [](const Range& a, const Range& b) { return a.start > b.start; });
+  // From the highest end down: what lies above the current ceiling is behind us, however the ranges overlap.
+  std::sort(taken.begin(), taken.end(), [](const Range& a, const Range& b) { return a.end > b.end; });
   uint64_t ceiling = kHighest;
   taken.push_back({0, kLowest});
   for (const Range& range : taken) {

@@ -17,12 +17,12 @@ inline constexpr uint32_t kAnchorNoteType = 1;
 inline constexpr char kAnchorNoteName[] = "Stillpoint";
 
 // A tool writes request_* with process_vm_writev, request_sequence last. The SDK answers in done_*, done_sequence last.
-// Both treat the other's text as untrusted: fixed sizes, terminated by whoever reads. request_directory is an absolute path,
-// opened by the program with its own credentials.
+// Both treat the other's text as untrusted: fixed sizes, terminated by whoever reads. request_directory is an absolute
+// path, opened by the program with its own credentials.
 //
-// A request with request_stop that succeeds has no answer: the helper kills the program while its threads are still stopped, so
-// that nothing it does is lost; the tool sees the program end and a newer image in the directory. (A program that
-// asked its Checkpointer to return on a stop answers and ends by itself.) A failure is always answered.
+// A request with request_stop that succeeds has no answer: the helper kills the program while its threads are still
+// stopped, so that nothing it does is lost; the tool sees the program end and a newer image in the directory. (A
+// program that asked its Checkpointer to return on a stop answers and ends by itself.) A failure is always answered.
 struct Anchor {
   uint64_t magic;
   uint32_t version;
@@ -33,7 +33,7 @@ struct Anchor {
   int32_t done_code;          // stillpoint_code_t
   uint64_t calls;             // checkpoint() and poll() calls so far: shows that the program reaches them
   char request_directory[1024];
-  char done_image[1024];      // path of the image
+  char done_image[1024];  // path of the image
   char done_message[1024];
 };
 

@@ -58,8 +58,8 @@ void take_control_messages(msghdr& message, ReceivedPacket& out) {
 
 absl::Status send_bytes(int socket, const std::string& bytes, const std::vector<int>& fds, int flags) {
   if (bytes.size() > kMaxPacketBytes || fds.size() > kMaxPacketFds) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a message of ", bytes.size(), " bytes and ", fds.size(), " fds is more than the protocol allows"));
+    return absl::InvalidArgumentError(absl::StrCat("a message of ", bytes.size(), " bytes and ", fds.size(),
+                                                   " fds is more than the protocol allows"));
   }
   iovec data{const_cast<char*>(bytes.data()), bytes.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxPacketFds * sizeof(int))] = {};

@@ -1,5 +1,5 @@
-// The system calls that the SDK's thread makes for the helper (InCall): those that read the thread's own state and change
-// nothing. Whatever else a helper asks for is answered with -EPERM.
+// The system calls that the SDK's thread makes for the helper (InCall): those that read the thread's own state and
+// change nothing. Whatever else a helper asks for is answered with -EPERM.
 #ifndef STILLPOINT_HELPER_PROTOCOL_IN_CALL_H_
 #define STILLPOINT_HELPER_PROTOCOL_IN_CALL_H_
 

@@ -1,5 +1,5 @@
-// Protobuf refuses a message whose strings are not UTF-8; file names need not be. What travels for people to read is made
-// UTF-8 first.
+// Protobuf refuses a message whose strings are not UTF-8; file names need not be. What travels for people to read is
+// made UTF-8 first.
 #ifndef STILLPOINT_HELPER_PROTOCOL_UTF8_H_
 #define STILLPOINT_HELPER_PROTOCOL_UTF8_H_
 
@@ -8,11 +8,15 @@
 
 namespace stillpoint::protocol {
 
-// The length of the UTF-8 sequence at `at`; 0 when there is none (overlong forms, surrogates and what lies above U+10FFFF are none).
+// The length of the UTF-8 sequence at `at`; 0 when there is none (overlong forms, surrogates and what lies above
+// U+10FFFF are none).
 inline size_t utf8_sequence(const unsigned char* at, size_t left) {
   const unsigned char lead = at[0];
   if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
+  const size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
+                        : lead >= 0xe0 && lead <= 0xef ? 3
+                        : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                       : 0;
   if (length == 0 || length > left) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((at[i] & 0xc0) != 0x80) return 0;

@@ -15,6 +15,8 @@ absl::Status OpenFileKind::finish(const model::OpenFile&, int, OpenFileRestoreCo
   return absl::OkStatus();
 }
 
+absl::Status OpenFileKind::commit(const model::OpenFile&, int) const { return absl::OkStatus(); }
+
 absl::StatusOr<std::string> fdinfo_value(const OpenFileView& file, absl::string_view key) {
   for (absl::string_view line : absl::StrSplit(file.fdinfo, '\n')) {
     if (absl::ConsumePrefix(&line, key) && absl::ConsumePrefix(&line, ":")) {

@@ -114,6 +114,9 @@ class OpenFileKind {
   virtual absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const = 0;
   // Called for every file after all fds exist (epoll interest lists, queued fds). Default: nothing.
   virtual absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const;
+  // Called for every file when all else has succeeded, just before the program runs: what changes something outside the
+  // process is done here, so that a restore that fails has changed nothing. Default: nothing.
+  virtual absl::Status commit(const model::OpenFile& file, int fd) const;
 };
 
 // All kinds, in the order in which they are asked.

@@ -8,7 +8,7 @@
 //   opened for writing, same size     taken; a note when the ends of the content differ
 //   opened for reading                taken; a note when size or mtime differ
 //   vanished                          error
-// Nothing is truncated before every other file has been opened again (finish).
+// Nothing is truncated before all else of the process is there again (commit).
 //
 // A file without a name (unlinked, or another one renamed over it) travels with its content, holes kept, up to
 // kLargestDeletedFile, and comes back without a name in the same directory.
@@ -271,11 +271,20 @@ class RegularFileKind : public OpenFileKind {
     struct stat now = {};
     if (::fstat(fd, &now) != 0) return errno_status(errno, absl::StrCat("fstat of ", describe(file)));
     if (static_cast<uint64_t>(now.st_size) <= detail.size()) return absl::OkStatus();
+    context.note(absl::StrCat(printable(context.map_path(detail.path())), ": truncated from ", now.st_size, " back to ",
+                              detail.size(), " bytes, its size at the checkpoint"));
+    return absl::OkStatus();
+  }
+
+  absl::Status commit(const model::OpenFile& file, int fd) const override {
+    ASSIGN_OR_RETURN(const RegularFileDetail detail, parse_detail<RegularFileDetail>(file));
+    if (detail.pseudo() || detail.has_deleted() || !writable(file.flags())) return absl::OkStatus();
+    struct stat now = {};
+    if (::fstat(fd, &now) != 0) return errno_status(errno, absl::StrCat("fstat of ", describe(file)));
+    if (static_cast<uint64_t>(now.st_size) <= detail.size()) return absl::OkStatus();
     if (::ftruncate(fd, static_cast<off_t>(detail.size())) != 0) {
       return errno_status(errno, absl::StrCat("ftruncate of ", describe(file), " back to ", detail.size(), " bytes"));
     }
-    context.note(absl::StrCat(printable(context.map_path(detail.path())), ": truncated from ", now.st_size, " back to ",
-                              detail.size(), " bytes, its size at the checkpoint"));
     return absl::OkStatus();
   }
 };

@@ -97,6 +97,13 @@ absl::Status OpenFilesRestorer::restore_all() {
   return absl::OkStatus();
 }
 
+absl::Status OpenFilesRestorer::commit_all() const {
+  for (const model::OpenFile& file : tree_.open_files()) {
+    RETURN_IF_ERROR(with_context(open_file_kind(file.kind())->commit(file, fd_of(file.id())), file.description()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status OpenFilesRestorer::restore_one(const model::OpenFile& file) {
   ASSIGN_OR_RETURN(UniqueFd fd, open_file_kind(file.kind())->restore(file, *this));
   ASSIGN_OR_RETURN(fd, lift(std::move(fd)));

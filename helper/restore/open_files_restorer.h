@@ -25,6 +25,8 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
 
   // Creates every open file description again, at fds above all numbers the process uses.
   absl::Status restore_all();
+  // What changes something outside the process: when nothing else can fail any more.
+  absl::Status commit_all() const;
   // A number above every descriptor of the image: what the restorer itself must hand to the new process lives there.
   int first_free_number() const { return first_free_; }
   absl::StatusOr<UniqueFd> lift(UniqueFd fd) const;

@@ -117,6 +117,7 @@ absl::StatusOr<RestoreResult> restore_in_namespace(Plan& plan, bool as_sibling) 
   result.own_namespace = true;
   result.inner_pid = plan.tree.processes(0).pid();
   ASSIGN_OR_RETURN(result.pid, pid_of_pidfd(result.pidfd.get()));
+  if (result.pid <= 0) result.pid = result.child_pid;  // it has ended already; its init stands for it
   return result;
 }
 

@@ -128,7 +128,7 @@ absl::Status TaskBuilder::start(uint32_t info_flags) {
       RETURN_IF_ERROR(with_context(set_state(process().threads(i), threads[static_cast<size_t>(i)]),
                                    absl::StrCat("tid ", process().threads(i).tid())));
     }
-    return absl::OkStatus();
+    return files_.commit_all();
   }();
   if (!ready.ok()) {
     // Not one instruction of the program has run: kill it before the threads are let go.

@@ -14,13 +14,14 @@
 namespace stillpoint {
 namespace {
 
-// Forking a large address space takes a while (15 ms per GiB); a thread that is silent for this long is stopped or gone.
+// Forking a large address space takes a while (15 ms per GiB); a thread that is silent for this long is stopped or
+// gone.
 constexpr absl::Duration kPatience = absl::Seconds(60);
 
 }  // namespace
 
-absl::StatusOr<ChannelSdkThread> ChannelSdkThread::from(const protocol::SdkThread& thread, pid_t client, uint32_t helper_fd,
-                                                        const Channel& channel) {
+absl::StatusOr<ChannelSdkThread> ChannelSdkThread::from(const protocol::SdkThread& thread, pid_t client,
+                                                        uint32_t helper_fd, const Channel& channel) {
   const std::string task = absl::StrCat("/proc/", client, "/task/", thread.tid());
   if (thread.tid() <= 0 || ::access(task.c_str(), F_OK) < 0) {
     return absl::InvalidArgumentError(absl::StrCat("tid ", thread.tid(), " is no thread of pid ", client));

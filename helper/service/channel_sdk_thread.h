@@ -13,8 +13,9 @@ namespace stillpoint {
 
 class ChannelSdkThread : public SdkThreadConnection {
  public:
-  // `client` is the process that sent `thread`; `helper_fd` is its socket if it named it, else 0 (own_fds tells). INVALID_ARGUMENT when what it says of its thread cannot be (the thread
-  // is none of its own, no scratch memory). `channel` must outlive the object.
+  // `client` is the process that sent `thread`; `helper_fd` is its socket if it named it, else 0 (own_fds tells).
+  // INVALID_ARGUMENT when what it says of its thread cannot be (the thread is none of its own, no scratch memory).
+  // `channel` must outlive the object.
   static absl::StatusOr<ChannelSdkThread> from(const protocol::SdkThread& thread, pid_t client, uint32_t helper_fd,
                                                const Channel& channel);
 

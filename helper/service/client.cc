@@ -41,8 +41,8 @@ absl::StatusOr<Client> authenticate(const Channel& channel, const ReceivedPacket
     return errno_status(errno, absl::StrCat("getsockopt(SO_PEERCRED) on fd ", channel.fd()));
   }
   if (peer.pid != message.sender.pid) {
-    return absl::UnauthenticatedError(absl::StrCat("pid ", message.sender.pid, " speaks on a connection that pid ", peer.pid,
-                                                   " made; each process needs its own"));
+    return absl::UnauthenticatedError(absl::StrCat("pid ", message.sender.pid, " speaks on a connection that pid ",
+                                                   peer.pid, " made; each process needs its own"));
   }
   Client client;
   client.pid = message.sender.pid;
@@ -56,14 +56,14 @@ absl::Status authorize(const Client& client, pid_t target, const procfs::TaskSta
   if (client.uid == 0) return absl::OkStatus();
   for (const uint32_t uid : {status.uid, status.euid, status.suid, status.fsuid}) {
     if (uid != client.uid) {
-      return absl::PermissionDeniedError(
-          absl::StrCat("pid ", target, " runs with user id ", uid, ", the caller with ", client.uid, "; only root may dump it"));
+      return absl::PermissionDeniedError(absl::StrCat("pid ", target, " runs with user id ", uid, ", the caller with ",
+                                                      client.uid, "; only root may dump it"));
     }
   }
   for (const uint32_t gid : {status.gid, status.egid, status.sgid, status.fsgid}) {
     if (gid != client.gid) {
-      return absl::PermissionDeniedError(
-          absl::StrCat("pid ", target, " runs with group id ", gid, ", the caller with ", client.gid, "; only root may dump it"));
+      return absl::PermissionDeniedError(absl::StrCat("pid ", target, " runs with group id ", gid, ", the caller with ",
+                                                      client.gid, "; only root may dump it"));
     }
   }
   return absl::OkStatus();

@@ -21,13 +21,13 @@ struct Client {
   std::vector<gid_t> groups;  // supplementary ones, of the process that connected
 };
 
-// The sender of a message, as the kernel names it (SCM_CREDENTIALS): SO_PEERCRED alone would name the creator of a socketpair even
-// when a child of its speaks. UNAUTHENTICATED when the kernel does not say, or when the process that connected is not the one
-// that speaks.
+// The sender of a message, as the kernel names it (SCM_CREDENTIALS): SO_PEERCRED alone would name the creator of a
+// socketpair even when a child of its speaks. UNAUTHENTICATED when the kernel does not say, or when the process that
+// connected is not the one that speaks.
 absl::StatusOr<Client> authenticate(const Channel& channel, const ReceivedPacket& message);
 
-// PERMISSION_DENIED unless `status`, of the process to be dumped, says that all its user and group ids are the client's. Root
-// may dump everything.
+// PERMISSION_DENIED unless `status`, of the process to be dumped, says that all its user and group ids are the
+// client's. Root may dump everything.
 absl::Status authorize(const Client& client, pid_t target, const procfs::TaskStatus& status);
 
 // The same, reading /proc/TARGET/status now.

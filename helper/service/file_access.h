@@ -10,9 +10,9 @@
 
 namespace stillpoint {
 
-// While it lives the calling thread, and threads and processes it starts, have the client's fsuid, fsgid and supplementary
-// groups; the kernel then takes the capabilities that override file permissions away. Nothing changes when the helper has no more than the
-// client has (it runs as that user), or for root.
+// While it lives the calling thread, and threads and processes it starts, have the client's fsuid, fsgid and
+// supplementary groups; the kernel then takes the capabilities that override file permissions away. Nothing changes
+// when the helper has no more than the client has (it runs as that user), or for root.
 class ClientFileAccess {
  public:
   static absl::StatusOr<ClientFileAccess> assume(const Client& client);

@@ -118,7 +118,8 @@ absl::Status Listener::run() {
     end = drain(signals.get()) || end;
     reap();
     if (!end && (fds[1].revents & POLLIN) != 0) {
-      if (const absl::Status status = accept_one(); !status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
+      if (const absl::Status status = accept_one(); !status.ok())
+        std::fprintf(stderr, "%s\n", status.ToString().c_str());
     }
   }
   return absl::OkStatus();

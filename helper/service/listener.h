@@ -14,8 +14,9 @@
 namespace stillpoint {
 
 struct ListenerOptions {
-  std::string path;   // of the socket
-  std::string group;  // only members may connect (mode 0660); empty: everybody (0666): each gets at his own processes only
+  std::string path;  // of the socket
+  std::string
+      group;  // only members may connect (mode 0660); empty: everybody (0666): each gets at his own processes only
   size_t max_clients = 64;
   size_t max_clients_per_user = 8;  // root aside
 };
@@ -27,8 +28,8 @@ class Listener {
   Listener(Listener&&) = default;
   ~Listener();
 
-  // Serves each connection in a process of its own until SIGTERM or SIGINT; waits for those under way. SIGCHLD, SIGTERM and SIGINT
-  // must be blocked.
+  // Serves each connection in a process of its own until SIGTERM or SIGINT; waits for those under way. SIGCHLD, SIGTERM
+  // and SIGINT must be blocked.
   absl::Status run();
 
  private:

@@ -25,8 +25,14 @@ struct Kind {
   absl::string_view name;
   int flag;  // 0: a restart makes no such namespace
 };
-constexpr Kind kKinds[] = {{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS}, {"pid", CLONE_NEWPID}, {"time", CLONE_NEWTIME},
-                           {"net", 0},              {"ipc", 0},           {"uts", 0},            {"cgroup", 0}};
+constexpr Kind kKinds[] = {{"user", CLONE_NEWUSER},
+                           {"mnt", CLONE_NEWNS},
+                           {"pid", CLONE_NEWPID},
+                           {"time", CLONE_NEWTIME},
+                           {"net", 0},
+                           {"ipc", 0},
+                           {"uts", 0},
+                           {"cgroup", 0}};
 
 // The CLONE_NEW* of what is to be joined; 0: nothing, or more than can be.
 int differing_namespaces(pid_t pid) {
@@ -45,7 +51,8 @@ int differing_namespaces(pid_t pid) {
 bool same_root(pid_t pid) {
   struct stat ours = {}, its = {};
   const std::string path = absl::StrCat("/proc/", pid, "/root/");
-  return ::stat("/", &ours) == 0 && ::stat(path.c_str(), &its) == 0 && ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+  return ::stat("/", &ours) == 0 && ::stat(path.c_str(), &its) == 0 && ours.st_dev == its.st_dev &&
+         ours.st_ino == its.st_ino;
 }
 
 [[noreturn]] void end_like(pid_t child) {

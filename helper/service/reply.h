@@ -10,8 +10,8 @@ namespace stillpoint {
 // Code, message and findings of an error.
 protocol::Reply reply_of(const absl::Status& status);
 
-// The packet with this reply: its text is UTF-8, and it is no larger than a packet may be. Notes and findings that have no room are
-// left out, and the message says how many.
+// The packet with this reply: its text is UTF-8, and it is no larger than a packet may be. Notes and findings that have
+// no room are left out, and the message says how many.
 protocol::Packet packet_of(protocol::Reply reply);
 
 }  // namespace stillpoint

@@ -57,11 +57,12 @@ class EventSender : public DumpObserver {
   absl::Time last_ = absl::InfinitePast();
 };
 
-// The one directory that came with the request, opened anew: whether it may be read and written is asked of the kernel with the
-// client's rights.
+// The one directory that came with the request, opened anew: whether it may be read and written is asked of the kernel
+// with the client's rights.
 absl::StatusOr<UniqueFd> directory_of(const ReceivedPacket& message) {
   if (message.fds.size() != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("the request came with ", message.fds.size(), " fds instead of a directory"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the request came with ", message.fds.size(), " fds instead of a directory"));
   }
   struct stat info {};
   if (::fstat(message.fds[0].get(), &info) < 0) return errno_status(errno, "fstat on the request's fd");
@@ -165,11 +166,12 @@ absl::StatusOr<protocol::Reply> RequestHandler::audit(const protocol::AuditReque
   return reply;
 }
 
-absl::StatusOr<protocol::Reply> RequestHandler::restart(const protocol::RestartRequest& request, const ReceivedPacket& message,
-                                                        std::vector<UniqueFd>& fds) {
+absl::StatusOr<protocol::Reply> RequestHandler::restart(const protocol::RestartRequest& request,
+                                                        const ReceivedPacket& message, std::vector<UniqueFd>& fds) {
   if (mode_ == ServerMode::kService) {
     return absl::UnimplementedError(
-        "a service does not restart programs: they would be its children, with its rights behind them. `stillpoint restart` starts "
+        "a service does not restart programs: they would be its children, with its rights behind them. `stillpoint "
+        "restart` starts "
         "a helper of its own");
   }
   ASSIGN_OR_RETURN(const UniqueFd directory, directory_of(message));
@@ -177,7 +179,8 @@ absl::StatusOr<protocol::Reply> RequestHandler::restart(const protocol::RestartR
   options.image_name = request.image_name();
   options.embed = !request.no_embed();
   options.new_namespace = request.new_namespace();
-  for (const protocol::PathMapping& mapping : request.map_paths()) options.map_paths.emplace_back(mapping.from(), mapping.to());
+  for (const protocol::PathMapping& mapping : request.map_paths())
+    options.map_paths.emplace_back(mapping.from(), mapping.to());
   ASSIGN_OR_RETURN(RestoreResult result, restore(options, directory.get(), /*as_sibling=*/true));
 
   protocol::Reply reply;
@@ -204,9 +207,9 @@ absl::StatusOr<protocol::Reply> handle(const Channel& channel, const ReceivedPac
   if (!message.packet.has_request()) return absl::InvalidArgumentError("the message is no request");
   const protocol::Request& request = message.packet.request();
   if (request.version() != protocol::kProtocolVersion) {
-    return absl::FailedPreconditionError(absl::StrCat("the client speaks version ", request.version(),
-                                                      " of the protocol, this helper version ", protocol::kProtocolVersion,
-                                                      ": SDK, tools and helper must be of one installation"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the client speaks version ", request.version(), " of the protocol, this helper version ",
+                     protocol::kProtocolVersion, ": SDK, tools and helper must be of one installation"));
   }
   ASSIGN_OR_RETURN(const Client client, authenticate(channel, message));
   RequestHandler handler(channel, client, mode);

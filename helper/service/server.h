@@ -20,8 +20,8 @@ struct ServerOptions {
   absl::Duration request_limit = absl::Seconds(60);  // how long the client may take to say what it wants
 };
 
-// Receives one Request from `socket`, carries it out and sends the Reply. Every request gets one, also when it makes no sense; an
-// error Status means that it could not be delivered, or that nobody asked anything.
+// Receives one Request from `socket`, carries it out and sends the Reply. Every request gets one, also when it makes no
+// sense; an error Status means that it could not be delivered, or that nobody asked anything.
 absl::Status serve(UniqueFd socket, const ServerOptions& options);
 
 // Says `status` to whoever is at the other end, without listening.

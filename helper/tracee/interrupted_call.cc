@@ -110,6 +110,12 @@ bool holds_poll_entries(pid_t tid, uint64_t address, uint64_t count) {
   });
 }
 
+// Zeroed memory looks like poll entries too; those that ask for something are hardly anything else.
+bool asks_for_events(pid_t tid, uint64_t address, uint64_t count) {
+  pollfd first{};
+  return count > 0 && read_at(tid, address, &first, 1) && first.events != 0;
+}
+
 // Whether argument registers, and the memory they point to, can be those of a call that has entered its restart block.
 bool plausible(uint32_t number, const GeneralRegisters& registers, pid_t tid) {
   switch (number) {
@@ -143,6 +149,7 @@ int64_t continued_number(const GeneralRegisters& registers, pid_t tid) {
   int64_t found = -1;
   for (const uint32_t candidate : kCandidates) {
     if (!plausible(candidate, registers, tid)) continue;
+    if (candidate == SYS_poll && !asks_for_events(tid, registers.rdi, registers.rsi)) continue;
     if (found >= 0) return -1;
     found = candidate;
   }

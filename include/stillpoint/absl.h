@@ -1,4 +1,5 @@
-// Conversions for programs that use Abseil: theirs, of whatever version. Nothing else in Stillpoint includes this header.
+// Conversions for programs that use Abseil: theirs, of whatever version. Nothing else in Stillpoint includes this
+// header.
 #ifndef STILLPOINT_ABSL_H_
 #define STILLPOINT_ABSL_H_
 
@@ -14,8 +15,8 @@
 namespace stillpoint {
 inline namespace v0 {
 
-// The failed hook's name is kept as the payload "stillpoint.dev/failed-hook", each finding as "stillpoint.dev/finding/N" with the
-// lines code, object, reason, remedy.
+// The failed hook's name is kept as the payload "stillpoint.dev/failed-hook", each finding as
+// "stillpoint.dev/finding/N" with the lines code, object, reason, remedy.
 inline absl::Status to_absl(const Status& status) {
   if (status.ok()) return absl::OkStatus();
   absl::Status to(static_cast<absl::StatusCode>(status.code()), status.message());

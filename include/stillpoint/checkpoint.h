@@ -3,8 +3,8 @@
 //   stillpoint::Result<stillpoint::CheckpointResult> result = stillpoint::checkpoint({.directory = "ckpt"});
 //   if (result.ok() && result->outcome == stillpoint::Outcome::kRestored) { /* a new life */ }
 //
-// Any thread may call it; one checkpoint is taken at a time and a second caller waits for the first. Not async-signal-safe. See
-// stillpoint.h for the environment variables that override the options.
+// Any thread may call it; one checkpoint is taken at a time and a second caller waits for the first. Not
+// async-signal-safe. See stillpoint.h for the environment variables that override the options.
 #ifndef STILLPOINT_CHECKPOINT_H_
 #define STILLPOINT_CHECKPOINT_H_
 
@@ -19,13 +19,13 @@ namespace stillpoint {
 inline namespace v0 {
 
 struct CheckpointOptions {
-  std::string directory{};       // created if it is not there (its last component); empty: STILLPOINT_DIR
-  std::uint32_t keep_last = 0;   // images to keep, this one included; 0: all
-  bool stop = false;             // the process is killed once the image is durable: the call does not return
-  bool embed = true;             // keep copies of the executable and its libraries with the image
+  std::string directory{};      // created if it is not there (its last component); empty: STILLPOINT_DIR
+  std::uint32_t keep_last = 0;  // images to keep, this one included; 0: all
+  bool stop = false;            // the process is killed once the image is durable: the call does not return
+  bool embed = true;            // keep copies of the executable and its libraries with the image
   std::chrono::milliseconds freeze_limit{0};  // how long all threads may take to stop; 0: 10 seconds
-  std::string helper{};          // as STILLPOINT_HELPER; empty: found next to the SDK or where it was installed
-  std::string job_id{};          // written into the image
+  std::string helper{};  // as STILLPOINT_HELPER; empty: found next to the SDK or where it was installed
+  std::string job_id{};  // written into the image
 };
 
 enum class Outcome : std::int32_t {
@@ -50,11 +50,11 @@ struct Statistics {
 
 struct CheckpointResult {
   Outcome outcome = Outcome::kResumed;
-  std::string image_path{};     // directory as given, '/', name of the image
-  std::uint64_t sequence = 0;   // 42 for ckpt-00000042
+  std::string image_path{};    // directory as given, '/', name of the image
+  std::uint64_t sequence = 0;  // 42 for ckpt-00000042
   Statistics statistics{};
-  bool in_namespace = false;    // restored: pid, user and mount namespaces of its own
-  bool clocks_jumped = false;   // restored: CLOCK_MONOTONIC and CLOCK_BOOTTIME do not go on from where they were
+  bool in_namespace = false;         // restored: pid, user and mount namespaces of its own
+  bool clocks_jumped = false;        // restored: CLOCK_MONOTONIC and CLOCK_BOOTTIME do not go on from where they were
   std::vector<std::string> notes{};  // the helper's remarks
 };
 
@@ -104,9 +104,10 @@ inline stillpoint_options_t to_c(const CheckpointOptions& options) {
   if (options.stop) to.flags |= STILLPOINT_STOP;
   if (!options.embed) to.flags |= STILLPOINT_NO_EMBED;
   to.keep_last = options.keep_last;
-  to.freeze_limit_ms = options.freeze_limit.count() < 0            ? 0
-                       : options.freeze_limit.count() > 0x7fffffff ? 0x7fffffffu
-                                                                   : static_cast<std::uint32_t>(options.freeze_limit.count());
+  to.freeze_limit_ms = options.freeze_limit.count() < 0 ? 0
+                       : options.freeze_limit.count() > 0x7fffffff
+                           ? 0x7fffffffu
+                           : static_cast<std::uint32_t>(options.freeze_limit.count());
   to.helper = options.helper.empty() ? nullptr : options.helper.c_str();
   to.job_id = options.job_id.empty() ? nullptr : options.job_id.c_str();
   return to;
@@ -114,9 +115,9 @@ inline stillpoint_options_t to_c(const CheckpointOptions& options) {
 
 }  // namespace internal
 
-// Takes a checkpoint and returns when the image is durable; returns again, in a new life, after `stillpoint restart`. On an
-// error nothing was published and the program runs on unchanged, unless completed(status) says otherwise (a hook that
-// ran afterwards failed). findings(status) tells what could not be saved. Not to be called from a hook.
+// Takes a checkpoint and returns when the image is durable; returns again, in a new life, after `stillpoint restart`.
+// On an error nothing was published and the program runs on unchanged, unless completed(status) says otherwise (a hook
+// that ran afterwards failed). findings(status) tells what could not be saved. Not to be called from a hook.
 [[nodiscard]] inline Result<CheckpointResult> checkpoint(const CheckpointOptions& options = {}) {
   const stillpoint_options_t c_options = internal::to_c(options);
   stillpoint_result_t result = STILLPOINT_RESULT_INIT;

@@ -20,15 +20,15 @@ namespace stillpoint {
 inline namespace v0 {
 
 struct CheckpointerOptions {
-  std::string directory{};              // as in CheckpointOptions
-  std::chrono::nanoseconds every{0};    // from the end of one checkpoint to the next; 0: only when a tool asks
-  std::uint32_t keep_last = 0;          // images to keep; 0: all
+  std::string directory{};            // as in CheckpointOptions
+  std::chrono::nanoseconds every{0};  // from the end of one checkpoint to the next; 0: only when a tool asks
+  std::uint32_t keep_last = 0;        // images to keep; 0: all
   bool embed = true;
   std::chrono::milliseconds freeze_limit{0};
   std::string helper{};
   std::string job_id{};
-  // After a checkpoint that a tool asked to stop at (`stillpoint checkpoint --stop`): true: poll() returns kStopRequested and the
-  // program ends itself; false: the helper kills it as soon as the image is durable.
+  // After a checkpoint that a tool asked to stop at (`stillpoint checkpoint --stop`): true: poll() returns
+  // kStopRequested and the program ends itself; false: the helper kills it as soon as the image is durable.
   bool return_on_stop = false;
 };
 
@@ -61,8 +61,8 @@ class Checkpointer {
   // True when the next poll() would take a checkpoint. Nanoseconds.
   bool due() const { return stillpoint_checkpointer_due(checkpointer_.get()) != 0; }
 
-  // Takes a checkpoint if one is due or a tool asks for one; else costs nanoseconds. A failed one is tried again after another
-  // interval: ignoring the result of poll() is safe, and the loop goes on.
+  // Takes a checkpoint if one is due or a tool asks for one; else costs nanoseconds. A failed one is tried again after
+  // another interval: ignoring the result of poll() is safe, and the loop goes on.
   Result<Poll> poll() {
     stillpoint_poll_t poll = STILLPOINT_POLL_NOTHING_DUE;
     // Not initialised as a whole: poll() is for inner loops, and the library writes it when there is something to tell.

@@ -2,10 +2,11 @@
 //
 //   stillpoint::HookRegistration flush = stillpoint::on_pre_dump("flush log", [&] { return log.flush(); });
 //
-// A hook is registered while its HookRegistration lives. It returns nothing, a bool (false: failed), a stillpoint::Status, or
-// anything with ok() and message() such as an absl::Status; an exception that leaves it is its failure, with what() as the text.
-// Hooks run in the thread that takes the checkpoint. Order and the consequences of a failure: stillpoint_hooks_register
-// in stillpoint.h. Any thread may register; destroying a registration waits for its hook if another thread is running it.
+// A hook is registered while its HookRegistration lives. It returns nothing, a bool (false: failed), a
+// stillpoint::Status, or anything with ok() and message() such as an absl::Status; an exception that leaves it is its
+// failure, with what() as the text. Hooks run in the thread that takes the checkpoint. Order and the consequences of a
+// failure: stillpoint_hooks_register in stillpoint.h. Any thread may register; destroying a registration waits for its
+// hook if another thread is running it.
 #ifndef STILLPOINT_HOOKS_H_
 #define STILLPOINT_HOOKS_H_
 

@@ -11,8 +11,8 @@
 namespace stillpoint {
 inline namespace v0 {
 
-// Memory that is not saved and is zero-filled in a new life: whole pages inside [start, start + length) bytes. It stays so until
-// include_memory of the same range. Unmapping or reusing the memory does not end it.
+// Memory that is not saved and is zero-filled in a new life: whole pages inside [start, start + length) bytes. It stays
+// so until include_memory of the same range. Unmapping or reusing the memory does not end it.
 inline Status exclude_memory(const void* start, std::size_t length) {
   const stillpoint_code_t code = stillpoint_exclude_memory(start, length);
   if (code == STILLPOINT_OK) return Status();

@@ -104,7 +104,7 @@ inline const CheckpointResult* completed(const Status& status) {
 template <typename T>
 class Result {
  public:
-  Result(T value) : content_(std::move(value)) {}  // NOLINT(google-explicit-constructor): `return value;`
+  Result(T value) : content_(std::move(value)) {}      // NOLINT(google-explicit-constructor): `return value;`
   Result(Status error) : content_(std::move(error)) {  // NOLINT(google-explicit-constructor): `return error;`
     if (std::get<Status>(content_).ok()) {
       content_ = Status(Code::kInternal, "a Result was made from an OK status without a value");
@@ -130,7 +130,8 @@ class Result {
  private:
   T& checked() {
     if (T* value = std::get_if<T>(&content_)) return *value;
-    std::fprintf(stderr, "stillpoint: value() of a failed Result: %s\n", std::get<Status>(content_).to_string().c_str());
+    std::fprintf(stderr, "stillpoint: value() of a failed Result: %s\n",
+                 std::get<Status>(content_).to_string().c_str());
     std::abort();
   }
 

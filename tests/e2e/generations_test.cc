@@ -1,5 +1,5 @@
-// Checkpoint, kill, restart, checkpoint, kill, restart ...: every life goes on where the one before was, whoever the user is,
-// whatever its pid is taken by, and from wherever it is restarted.
+// Checkpoint, kill, restart, checkpoint, kill, restart ...: every life goes on where the one before was, whoever the
+// user is, whatever its pid is taken by, and from wherever it is restarted.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/sched.h>

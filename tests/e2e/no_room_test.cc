@@ -103,9 +103,8 @@ TEST_P(NoRoom, AboveTheLimitOnTheSizeOfFiles) {
   if (GetParam() == TickerJob::Kind::kSdk) {
     EXPECT_THAT(job.checkpoint_by_itself("fsize 65536"), AnyOf(HasSubstr("EFBIG"), HasSubstr("File too large")));
   } else {
-    const Outcome outcome = run({"/bin/sh", "-c",
-                                 "ulimit -f 64; exec \"$0\" checkpoint --pid \"$1\" \"$2\"", stillpoint_command(),
-                                 std::to_string(job.program().pid()), job.images()});
+    const Outcome outcome = run({"/bin/sh", "-c", "ulimit -f 64; exec \"$0\" checkpoint --pid \"$1\" \"$2\"",
+                                 stillpoint_command(), std::to_string(job.program().pid()), job.images()});
     EXPECT_EQ(outcome.exit_code, 125) << outcome.output;
     EXPECT_THAT(outcome.output, HasSubstr("EFBIG"));
   }

@@ -1,5 +1,5 @@
-// What became of files between checkpoint and restart: a replaced executable or library is mapped from its stored copy, a
-// vanished open file is refused by name.
+// What became of files between checkpoint and restart: a replaced executable or library is mapped from its stored copy,
+// a vanished open file is refused by name.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -1,4 +1,5 @@
-// Damaged images: verify and restart refuse and name the file (and the chunk), not an instruction of the program runs, and
+// Damaged images: verify and restart refuse and name the file (and the chunk), not an instruction of the program runs,
+// and
 // --fallback takes an older image.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -29,7 +29,8 @@ class RestartInterrupted : public ::testing::Test {
     random_.seed(seed_);
   }
 
-  // Starts a restart and sends `number` somewhere in its first 60 ms: from its exec to the running program. Its exit code.
+  // Starts a restart and sends `number` somewhere in its first 60 ms: from its exec to the running program. Its exit
+  // code.
   int interrupt(int number) {
     StartOptions options;
     options.output = job_.path("said");
@@ -58,7 +59,8 @@ class RestartInterrupted : public ::testing::Test {
 TEST_F(RestartInterrupted, BySigint) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
   for (int moment = 0; moment < kMoments && !HasFailure(); ++moment) {
-    // Before the program runs it ends the restart; afterwards it is the program's, which dies of it: the same to a shell.
+    // Before the program runs it ends the restart; afterwards it is the program's, which dies of it: the same to a
+    // shell.
     EXPECT_EQ(interrupt(SIGINT), 128 + SIGINT) << job_.said();
     EXPECT_THAT(orphans_.left_over(), IsEmpty()) << job_.said();
   }

@@ -37,8 +37,8 @@ TEST(InCall, RefusesToChangeAnything) {
 }
 
 TEST(InCall, RefusesEverythingElse) {
-  const long numbers[] = {SYS_read, SYS_write, SYS_mmap, SYS_munmap, SYS_execve, SYS_kill, SYS_exit_group, SYS_ptrace,
-                          SYS_fork, SYS_clone, SYS_setuid, SYS_ioctl, SYS_close, -1, 100000};
+  const long numbers[] = {SYS_read, SYS_write, SYS_mmap,   SYS_munmap, SYS_execve, SYS_kill, SYS_exit_group, SYS_ptrace,
+                          SYS_fork, SYS_clone, SYS_setuid, SYS_ioctl,  SYS_close,  -1,       100000};
   for (const long number : numbers) EXPECT_FALSE(allowed(number)) << number;
 }
 

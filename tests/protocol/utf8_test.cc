@@ -16,18 +16,21 @@ std::string replaced(std::string text) {
 }
 
 TEST(Utf8, KeepsWhatIsUtf8) {
-  for (const std::string text : {"", "plain", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) {
+  for (const std::string text :
+       {"", "plain", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_EQ(replaced(text), text);
   }
 }
 
 TEST(Utf8, ReplacesWhatIsNot) {
-  EXPECT_EQ(replaced("a\xfc" "b"), "a?b");                    // Latin-1
-  EXPECT_EQ(replaced("\xc0\xaf"), "??");                      // overlong
+  EXPECT_EQ(replaced("a\xfc"
+                     "b"),
+            "a?b");                       // Latin-1
+  EXPECT_EQ(replaced("\xc0\xaf"), "??");  // overlong
   EXPECT_EQ(replaced("\xe0\x80\x80"), "???");
-  EXPECT_EQ(replaced("\xed\xa0\x80"), "???");                 // surrogate
-  EXPECT_EQ(replaced("\xf4\x90\x80\x80"), "????");            // above U+10FFFF
-  EXPECT_EQ(replaced("x\xe2\x82"), "x??");                    // cut
+  EXPECT_EQ(replaced("\xed\xa0\x80"), "???");       // surrogate
+  EXPECT_EQ(replaced("\xf4\x90\x80\x80"), "????");  // above U+10FFFF
+  EXPECT_EQ(replaced("x\xe2\x82"), "x??");          // cut
 }
 
 TEST(Utf8, ProtobufParsesWhateverIsLeft) {

@@ -12,10 +12,12 @@
 namespace stillpoint::protocol::wire {
 namespace {
 
-constexpr uint64_t kInteresting[] = {0,          1,          127,        128,        16383,     16384, 0x7fffffff,
-                                     0xffffffff, 0x100000000, ~uint64_t{0}, 1ull << 63, 1ull << 56};
+constexpr uint64_t kInteresting[] = {0,          1,          127,         128,          16383,      16384,
+                                     0x7fffffff, 0xffffffff, 0x100000000, ~uint64_t{0}, 1ull << 63, 1ull << 56};
 
-std::string written(const Writer& writer) { return std::string(reinterpret_cast<const char*>(writer.data()), writer.size()); }
+std::string written(const Writer& writer) {
+  return std::string(reinterpret_cast<const char*>(writer.data()), writer.size());
+}
 
 TEST(WireWriter, WritesNumbersAsProtobufDoes) {
   for (const uint64_t value : kInteresting) {
@@ -45,7 +47,8 @@ TEST(WireWriter, WritesNegativeNumbersAsProtobufDoes) {
 }
 
 TEST(WireWriter, NestsMessagesOfEveryLengthAsProtobufDoes) {
-  for (const size_t length : {size_t{1}, size_t{100}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384}, size_t{70000}}) {
+  for (const size_t length :
+       {size_t{1}, size_t{100}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384}, size_t{70000}}) {
     Packet packet;
     const std::string text(length, 'x');
     packet.mutable_reply()->mutable_findings()->add_findings()->set_object(text);
@@ -106,14 +109,17 @@ TEST(WireReader, ReadsWhatProtobufWrote) {
 
 TEST(WireReader, RefusesWhatIsMalformed) {
   const std::string cases[] = {
-      std::string("\x08", 1),                                          // a tag without its value
+      std::string("\x08", 1),                                               // a tag without its value
       std::string("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12),  // a number of eleven bytes
-      std::string("\x12\x05" "abc", 5),                                // a string longer than the message
-      std::string("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11),   // a length of 2^64-1
-      std::string("\x00\x01", 2),                                      // field 0
-      std::string("\x0b", 1), std::string("\x0c", 1),                   // groups
-      std::string("\x0f\x00", 2),                                      // wire type 7
-      std::string("\x09\x01\x02", 3),                                  // seven bytes missing
+      std::string("\x12\x05"
+                  "abc",
+                  5),                                                   // a string longer than the message
+      std::string("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11),  // a length of 2^64-1
+      std::string("\x00\x01", 2),                                       // field 0
+      std::string("\x0b", 1),
+      std::string("\x0c", 1),          // groups
+      std::string("\x0f\x00", 2),      // wire type 7
+      std::string("\x09\x01\x02", 3),  // seven bytes missing
       std::string("\x0d\x01", 2),
   };
   for (const std::string& bytes : cases) {
@@ -146,7 +152,8 @@ TEST(WireReader, StaysInsideMutatedMessages) {
   for (const uint64_t value : kInteresting) call.add_arguments(value);
   Packet reply_packet;
   reply_packet.mutable_reply()->set_message("refused");
-  for (int i = 0; i < 3; ++i) reply_packet.mutable_reply()->mutable_findings()->add_findings()->set_remedy("release it");
+  for (int i = 0; i < 3; ++i)
+    reply_packet.mutable_reply()->mutable_findings()->add_findings()->set_remedy("release it");
   std::mt19937 random(20240501);
   for (const Packet& original : {packet, reply_packet}) {
     const std::string bytes = original.SerializeAsString();

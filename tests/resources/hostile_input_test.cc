@@ -118,7 +118,7 @@ TEST_F(HostileInputTest, MutatedDetails) {
       context.shared_memories = &trip_.dump_context.shared_memories;
       context.fds[7] = fds_[6];
       const absl::StatusOr<UniqueFd> fd = kind.restore(hostile, context);
-      if (!fd.ok() || !kind.finish(hostile, fd->get(), context).ok()) ++errors;
+      if (!fd.ok() || !kind.finish(hostile, fd->get(), context).ok() || !kind.commit(hostile, fd->get()).ok()) ++errors;
     }
   }
   EXPECT_GT(errors, 100) << "the mutations do not reach the checks";

@@ -193,6 +193,9 @@ absl::Status RoundTrip::restore() {
   for (const auto& [id, message] : messages_) {
     RETURN_IF_ERROR(open_file_kind(message.kind())->finish(message, restore_context.fds[id], restore_context));
   }
+  for (const auto& [id, message] : messages_) {
+    RETURN_IF_ERROR(open_file_kind(message.kind())->commit(message, restore_context.fds[id]));
+  }
   return restore_context.run_calls();
 }
 

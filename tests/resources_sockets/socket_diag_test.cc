@@ -87,7 +87,9 @@ TEST(SocketDiag, DamagedAnswersAreErrorsOrSockets) {
     bool done = false;
     const absl::Status status = SocketDiag::parse(
         absl::string_view(message).substr(0, number(static_cast<unsigned>(message.size()) + 1)), sockets, done);
-    if (!status.ok()) EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    if (!status.ok()) {
+      EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    }
   }
 }
 

@@ -74,7 +74,9 @@ TEST_P(UnixPair, ShutdownOfOneDirectionIsKept) {
   room_.round_trip();
   ASSERT_FALSE(HasFatalFailure());
   EXPECT_EQ(receive(room_.restored(b_)), "last words");
-  if (type() != SOCK_DGRAM) EXPECT_EQ(receive(room_.restored(b_)), "");
+  if (type() != SOCK_DGRAM) {
+    EXPECT_EQ(receive(room_.restored(b_)), "");
+  }
   EXPECT_EQ(::send(room_.restored(a_), "x", 1, MSG_NOSIGNAL), -1);
   EXPECT_EQ(errno, EPIPE);
   ASSERT_EQ(::send(room_.restored(b_), "other way", 9, 0), 9);
@@ -110,7 +112,9 @@ TEST_P(UnixPair, FullQueuesAndBigMessagesFit) {
   size_t received = 0;
   for (std::string got = receive(room_.restored(b_)); got != "<EAGAIN>"; got = receive(room_.restored(b_))) {
     received += got.size();
-    if (type() != SOCK_STREAM) EXPECT_EQ(got, block);
+    if (type() != SOCK_STREAM) {
+      EXPECT_EQ(got, block);
+    }
   }
   EXPECT_EQ(received, sent);
 }

@@ -56,7 +56,9 @@ class AnchorTest : public testing::Test {
     ++anchor.request_sequence;
   }
 
-  void expect_answered() { EXPECT_EQ(stillpoint_anchor_object.done_sequence, stillpoint_anchor_object.request_sequence); }
+  void expect_answered() {
+    EXPECT_EQ(stillpoint_anchor_object.done_sequence, stillpoint_anchor_object.request_sequence);
+  }
 
   const TemporaryDirectory directory_;
   CheckpointerOptions options_;

@@ -385,7 +385,8 @@ void restored_child(const CheckpointOptions& options) {
     seen << result.status().to_string();
   } else {
     seen << static_cast<int>(result->outcome) << " " << result->image_path.substr(options.directory.size()) << " "
-         << result->sequence << " " << result->in_namespace << result->clocks_jumped << " " << memcmp(&before, &after, 8);
+         << result->sequence << " " << result->in_namespace << result->clocks_jumped << " "
+         << memcmp(&before, &after, 8);
     for (const std::string& line : log) seen << " " << line;
     for (const std::string& note : result->notes) seen << " [" << note << "]";
   }

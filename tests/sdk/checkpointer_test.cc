@@ -1,7 +1,6 @@
-#include <stillpoint/checkpointer.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stillpoint/checkpointer.h>
 
 #include <thread>
 
@@ -66,7 +65,9 @@ TEST_F(CheckpointerTest, PollIsCheap) {
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
   for (int i = 0; i < kRounds; ++i) checkpointer.poll();
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
-  const double ns = (static_cast<double>(after.tv_sec - before.tv_sec) * 1e9 + static_cast<double>(after.tv_nsec - before.tv_nsec)) / kRounds;
+  const double ns =
+      (static_cast<double>(after.tv_sec - before.tv_sec) * 1e9 + static_cast<double>(after.tv_nsec - before.tv_nsec)) /
+      kRounds;
   RecordProperty("ns_per_poll", static_cast<int>(ns));
   EXPECT_LT(ns, 1000) << "a system call has crept in";
 }

@@ -19,7 +19,8 @@ struct Log {
 
 TEST(CxxInterface, TheLoopOfTheReadme) {
   const sdk::TemporaryDirectory directory;
-  stillpoint::Checkpointer checkpointer({.directory = directory.path(), .every = std::chrono::minutes(10), .keep_last = 3});
+  stillpoint::Checkpointer checkpointer(
+      {.directory = directory.path(), .every = std::chrono::minutes(10), .keep_last = 3});
   for (int step = 0; step < 3; ++step) checkpointer.poll();
   EXPECT_FALSE(checkpointer.due());
 }

@@ -15,12 +15,14 @@ std::vector<std::pair<uint64_t, uint64_t>> ranges() {
 using Ranges = std::vector<std::pair<uint64_t, uint64_t>>;
 
 TEST(ExcludedMemory, MergesOverlappingAndAdjoiningRanges) {
-  for (const MemoryRange range : {MemoryRange{0x5000, 0x1000}, {0x1000, 0x2000}, {0x2000, 0x2000}, {0x4000, 0x800}}) exclude(range);
+  for (const MemoryRange range : {MemoryRange{0x5000, 0x1000}, {0x1000, 0x2000}, {0x2000, 0x2000}, {0x4000, 0x800}})
+    exclude(range);
   EXPECT_EQ(ranges(), (Ranges{{0x1000, 0x3800}, {0x5000, 0x1000}}));
   EXPECT_FALSE(include({0x1000, 0x1000}));
   EXPECT_TRUE(include({0x2000, 0x2000}));
   EXPECT_EQ(ranges(), (Ranges{{0x1000, 0x2000}, {0x4000, 0x800}, {0x5000, 0x1000}}));
-  for (const MemoryRange range : {MemoryRange{0x5000, 0x1000}, {0x1000, 0x2000}, {0x4000, 0x800}}) EXPECT_TRUE(include(range));
+  for (const MemoryRange range : {MemoryRange{0x5000, 0x1000}, {0x1000, 0x2000}, {0x4000, 0x800}})
+    EXPECT_TRUE(include(range));
   EXPECT_TRUE(ranges().empty());
 }
 

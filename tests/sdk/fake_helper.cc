@@ -119,7 +119,8 @@ class Fake {
     info.sequence = 42;
     std::strcpy(info.image, "ckpt-00000042");
     std::strcpy(info.notes, "first note\nsecond note");
-    if (!stillpoint::read_memory(client_, request_.sdk_thread().context(), &context, sizeof context).ok()) give_up("context");
+    if (!stillpoint::read_memory(client_, request_.sdk_thread().context(), &context, sizeof context).ok())
+      give_up("context");
     if (!stillpoint::write_memory(client_, request_.sdk_thread().scratch(), &info, sizeof info).ok()) give_up("info");
     if (::ptrace(PTRACE_SEIZE, tid, 0, 0) < 0) give_up("seize");
     if (::ptrace(PTRACE_INTERRUPT, tid, 0, 0) < 0) give_up("interrupt");
@@ -201,8 +202,10 @@ void describe_self(Fake& fake) {
   ::sigprocmask(SIG_SETMASK, nullptr, &blocked);
   struct sigaction usr1 {};
   ::sigaction(SIGUSR1, nullptr, &usr1);
-  fake.note(absl::StrCat("helper_signals_default ", std::memcmp(&blocked, &none, 8) == 0 && usr1.sa_handler == SIG_DFL));
-  fake.note(absl::StrCat("helper_preload ", ::getenv("LD_PRELOAD") != nullptr || ::getenv("LD_LIBRARY_PATH") != nullptr));
+  fake.note(
+      absl::StrCat("helper_signals_default ", std::memcmp(&blocked, &none, 8) == 0 && usr1.sa_handler == SIG_DFL));
+  fake.note(
+      absl::StrCat("helper_preload ", ::getenv("LD_PRELOAD") != nullptr || ::getenv("LD_LIBRARY_PATH") != nullptr));
   fake.note(absl::StrCat("helper_session_leader ", ::getsid(0) == ::getpid()));
   // The request's directory fd and the control channel come later.
   fake.note(absl::StrCat("helper_extra_fds ", extra));

@@ -55,7 +55,8 @@ TEST_F(Hooks, PostResumeRunsOncePerRound) {
 TEST_F(Hooks, AfterAFailureOnlyThoseThatRanAreResumed) {
   const HookRegistration never = all("never");
   const HookRegistration failing = add_hooks(
-      "failing", [] { return Status(Code::kUnknown, "disk full"); }, [this] { log_.push_back("resume failing"); }, [] {});
+      "failing", [] { return Status(Code::kUnknown, "disk full"); }, [this] { log_.push_back("resume failing"); },
+      [] {});
   const HookRegistration ran = all("ran");
   const HookRegistration alone = on_post_resume("alone", [this] { log_.push_back("resume alone"); });
   const HookRegistration counterpart = on_post_resume("ran", [this] { log_.push_back("resume counterpart"); });
@@ -85,7 +86,8 @@ TEST_F(Hooks, ExceptionsBecomeFailures) {
 
 TEST_F(Hooks, AFailingPostHookKeepsNoOtherFromRunning) {
   const HookRegistration a = all("a");
-  const HookRegistration failing = add_hooks("failing", [] {}, [] { return false; }, [] { return false; });
+  const HookRegistration failing = add_hooks(
+      "failing", [] {}, [] { return false; }, [] { return false; });
   const HookRegistration b = all("b");
   HookRound round = HookRound::begin();
   EXPECT_TRUE(round.run_pre_dump());

@@ -87,7 +87,8 @@ Incoming read(const std::string& bytes, bool expected = true) {
 TEST(Messages, InCallsAreReadPackedAndUnpacked) {
   protocol::Packet packet;
   packet.mutable_in_call()->set_number(157);
-  for (const uint64_t argument : {uint64_t{40}, ~uint64_t{0}, uint64_t{0}}) packet.mutable_in_call()->add_arguments(argument);
+  for (const uint64_t argument : {uint64_t{40}, ~uint64_t{0}, uint64_t{0}})
+    packet.mutable_in_call()->add_arguments(argument);
   Incoming incoming = read(packet.SerializeAsString());
   EXPECT_EQ(incoming.kind, Incoming::Kind::kInCall);
   EXPECT_EQ(incoming.number, 157);
@@ -171,7 +172,8 @@ TEST(Messages, WhatAHelperMayNotSayIsRefused) {
 
 TEST(Messages, MutatedPacketsDoNoHarm) {
   protocol::Packet packet;
-  for (int i = 0; i < 4; ++i) packet.mutable_reply()->mutable_findings()->add_findings()->set_reason("because of " + std::to_string(i));
+  for (int i = 0; i < 4; ++i)
+    packet.mutable_reply()->mutable_findings()->add_findings()->set_reason("because of " + std::to_string(i));
   packet.mutable_reply()->mutable_statistics()->set_method("snapshot");
   packet.mutable_reply()->add_notes("note");
   protocol::Packet call;

@@ -49,8 +49,9 @@ TEST_P(Probe, FindsAHelperInLibexecBesideIt) {
 }
 
 TEST_P(Probe, CarriesTheAnchorsNote) {
-  const std::string file = std::string(GetParam()) == SDK_PROBE_STATIC ? SDK_PROBE_STATIC
-                                                                       : output_of("ldd " SDK_PROBE " | awk '/libstillpoint/ {printf \"%s\", $3}'");
+  const std::string file = std::string(GetParam()) == SDK_PROBE_STATIC
+                               ? SDK_PROBE_STATIC
+                               : output_of("ldd " SDK_PROBE " | awk '/libstillpoint/ {printf \"%s\", $3}'");
   EXPECT_THAT(output_of("readelf --notes --wide " + file), HasSubstr("Stillpoint"));
 }
 
@@ -80,8 +81,8 @@ TEST(AtSecure, TheEnvironmentIsIgnored) {
   // Beside it, where an attacker with a hard link could put one.
   std::filesystem::create_symlink(FAKE_HELPER, prefix.path() + "/stillpoint-helper");
   const std::string command = "cd / && STILLPOINT_HELPER=" FAKE_HELPER " STILLPOINT_DIR=" + prefix.path() +
-                              "/from-environment STILLPOINT_OFF=1 setpriv --reuid 65534 --regid 65534 --clear-groups " + program +
-                              " checkpoint " + prefix.path() + "/from-code";
+                              "/from-environment STILLPOINT_OFF=1 setpriv --reuid 65534 --regid 65534 --clear-groups " +
+                              program + " checkpoint " + prefix.path() + "/from-code";
   const std::string output = output_of(command);
   EXPECT_FALSE(std::filesystem::exists(prefix.path() + "/from-environment"));
   EXPECT_THAT(output, testing::Not(HasSubstr("outcome"))) << "neither off nor served by a helper from the environment";

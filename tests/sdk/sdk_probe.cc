@@ -1,6 +1,5 @@
 // Small programs in one, run by probe_test.cc.
 #include <stillpoint/checkpoint.h>
-
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

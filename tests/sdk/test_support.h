@@ -14,7 +14,8 @@ namespace stillpoint::sdk {
 
 // What the person who runs the tests has set must not decide them.
 inline const bool kCleanEnvironment = [] {
-  for (const char* name : {"STILLPOINT_DIR", "STILLPOINT_KEEP", "STILLPOINT_LOG", "STILLPOINT_OFF", "STILLPOINT_HELPER"}) {
+  for (const char* name :
+       {"STILLPOINT_DIR", "STILLPOINT_KEEP", "STILLPOINT_LOG", "STILLPOINT_OFF", "STILLPOINT_HELPER"}) {
     ::unsetenv(name);
   }
   return true;

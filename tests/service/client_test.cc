@@ -70,9 +70,9 @@ TEST(Authorize, EveryIdMustBeTheClients) {
   client.uid = 1000;
   client.gid = 1000;
   EXPECT_TRUE(authorize(client, 7, task_of(1000, 1000)).ok());
-  uint32_t procfs::TaskStatus::*const ids[] = {&procfs::TaskStatus::uid,   &procfs::TaskStatus::euid, &procfs::TaskStatus::suid,
-                                               &procfs::TaskStatus::fsuid, &procfs::TaskStatus::gid,  &procfs::TaskStatus::egid,
-                                               &procfs::TaskStatus::sgid,  &procfs::TaskStatus::fsgid};
+  uint32_t procfs::TaskStatus::*const ids[] = {
+      &procfs::TaskStatus::uid, &procfs::TaskStatus::euid, &procfs::TaskStatus::suid, &procfs::TaskStatus::fsuid,
+      &procfs::TaskStatus::gid, &procfs::TaskStatus::egid, &procfs::TaskStatus::sgid, &procfs::TaskStatus::fsgid};
   for (const auto id : ids) {
     procfs::TaskStatus status = task_of(1000, 1000);
     status.*id = 0;

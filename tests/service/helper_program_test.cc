@@ -31,7 +31,8 @@ TEST(HelperProgram, Explains) {
 }
 
 TEST(HelperProgram, RefusesWrongUsage) {
-  for (const char* arguments : {"", "--fd", "--fd x", "--fd -1", "--frobnicate", "--fd 3 --listen /tmp/x", "--listen"}) {
+  for (const char* arguments :
+       {"", "--fd", "--fd x", "--fd -1", "--frobnicate", "--fd 3 --listen /tmp/x", "--listen"}) {
     int status = -1;
     EXPECT_THAT(output_of(arguments, status), HasSubstr("--help")) << arguments;
     EXPECT_EQ(status, 2) << arguments;

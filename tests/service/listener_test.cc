@@ -101,7 +101,8 @@ TEST_F(ListenerTest, ServesOneClientAfterAnotherAndEndsCleanly) {
     ASSERT_TRUE(channel.ok()) << channel.status();
     const auto reply = ask_for_restart(*channel);
     ASSERT_TRUE(reply.ok()) << reply.status();
-    EXPECT_THAT(reply->message(), testing::HasSubstr("service")) << "it got as far as the dispatch: the sender was authenticated";
+    EXPECT_THAT(reply->message(), testing::HasSubstr("service"))
+        << "it got as far as the dispatch: the sender was authenticated";
   }
   struct stat info {};
   ASSERT_EQ(::stat(options_.path.c_str(), &info), 0);

@@ -43,7 +43,8 @@ absl::StatusOr<protocol::Reply> served(const Say& say, ServerOptions options = {
   return received->packet.reply();
 }
 
-absl::StatusOr<protocol::Reply> served(const protocol::Packet& packet, const std::vector<int>& fds = {}, ServerOptions options = {}) {
+absl::StatusOr<protocol::Reply> served(const protocol::Packet& packet, const std::vector<int>& fds = {},
+                                       ServerOptions options = {}) {
   return served([&](const Channel& channel) { EXPECT_TRUE(channel.send(packet, fds).ok()); }, options);
 }
 

@@ -1,5 +1,6 @@
 // rich REPORT DIRECTORY ROUNDS DELAY_MS: a bit of everything a program may hold. Each round uses all of it and appends one line
-// that depends on all rounds before; two runs of it give the same lines.
+// that depends on all rounds before; two runs of it give the same lines. Ends after
+// ROUNDS, or when DIRECTORY/stop exists. With NO_MEMFD in its environment it holds none.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -67,17 +68,19 @@ class Everything {
     event_ = ::eventfd(5, EFD_CLOEXEC);
     timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-    memfd_ = ::memfd_create("rich", MFD_CLOEXEC);
+    const bool memfd = ::getenv("NO_MEMFD") == nullptr;
+    if (memfd) memfd_ = ::memfd_create("rich", MFD_CLOEXEC);
     file_ = ::open((directory + "/data").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     duplicate_ = ::fcntl(file_, F_DUPFD_CLOEXEC, 100);
     unlinked_ = ::open((directory + "/gone").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    require(pipe_[0] >= 0 && event_ >= 0 && timer_ >= 0 && epoll_ >= 0 && memfd_ >= 0, "open");
+    require(pipe_[0] >= 0 && event_ >= 0 && timer_ >= 0 && epoll_ >= 0 && (memfd_ >= 0) == memfd, "open");
     require(file_ >= 0 && duplicate_ >= 0 && unlinked_ >= 0, "open of a file");
     require(::unlink((directory + "/gone").c_str()) == 0, "unlink");
-    require(::ftruncate(memfd_, 8192) == 0 && ::ftruncate(unlinked_, 4096) == 0, "ftruncate");
+    require(!memfd || ::ftruncate(memfd_, 8192) == 0, "ftruncate of the memfd");
+    require(::ftruncate(unlinked_, 4096) == 0, "ftruncate");
     shared_ = map(4096, MAP_SHARED | MAP_ANONYMOUS, -1);
-    memory_ = map(8192, MAP_SHARED, memfd_);
-    again_ = map(8192, MAP_SHARED, memfd_);
+    memory_ = map(8192, memfd ? MAP_SHARED : MAP_SHARED | MAP_ANONYMOUS, memfd_);
+    again_ = memfd ? map(8192, MAP_SHARED, memfd_) : memory_;
     private_ = map(1 << 20, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     watch(event_, 1);
     watch(timer_, 2);
@@ -185,7 +188,8 @@ class Everything {
   Companion companion_;
   bool filled_ = false;
   int pipe_[2] = {-1, -1};
-  int event_, timer_, epoll_, memfd_, file_, duplicate_, unlinked_;
+  int memfd_ = -1;
+  int event_, timer_, epoll_, file_, duplicate_, unlinked_;
   uint64_t *shared_, *memory_, *again_, *private_;
   timer_t posix_ = {};
 };
@@ -202,7 +206,8 @@ int main(int argc, char** argv) {
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // for all threads: it is waited for
   Everything everything(argv[2]);
   uint64_t state = 1;
-  for (int round = 0; round < std::atoi(argv[3]); ++round) {
+  const std::string stop = std::string(argv[2]) + "/stop";
+  for (int round = 0; round < std::atoi(argv[3]) && ::access(stop.c_str(), F_OK) != 0; ++round) {
     state = everything.round(state);
     char line[64];
     const int length = std::snprintf(line, sizeof line, "%d %016llx\n", round, static_cast<unsigned long long>(state));

@@ -1,6 +1,6 @@
-// sdk_ticker FINISH DIR: as ticker, with the SDK. It takes a checkpoint into DIR when a tool asks, and when there is a file
-// FINISH.checkpoint, whose text may name the stage at which the helper is to die, or limit the size of files ("fsize 65536").
-// What came of it is appended to FINISH.report.
+// sdk_ticker FINISH DIR: as ticker, with the SDK. It takes a checkpoint into DIR when a tool asks, and when there is a
+// file FINISH.checkpoint, whose text may name the stage at which the helper is to die, or limit the size of files
+// ("fsize 65536"). What came of it is appended to FINISH.report.
 #include <stillpoint/checkpointer.h>
 #include <sys/resource.h>
 
@@ -42,7 +42,8 @@ std::string describe(const stillpoint::Result<stillpoint::CheckpointResult>& res
 
 int main(int argc, char** argv) {
   if (argc != 3) return 117;
-  const std::string finish_file = argv[1], order_file = finish_file + ".checkpoint", report_file = finish_file + ".report";
+  const std::string finish_file = argv[1], order_file = finish_file + ".checkpoint",
+                    report_file = finish_file + ".report";
   stillpoint::CheckpointerOptions options;
   options.directory = argv[2];
   stillpoint::Checkpointer checkpointer(options);

@@ -1,8 +1,7 @@
-// ticker FINISH [FILE]: computes and prints until the file FINISH is there. Knows nothing of checkpoints. FILE is kept open for
-// writing all the time.
-#include "tests/e2e/programs/ticker_work.h"
-
+// ticker FINISH [FILE]: computes and prints until the file FINISH is there. Knows nothing of checkpoints. FILE is kept
+// open for writing all the time.
 #include "tests/e2e/programs/ticker_control.h"
+#include "tests/e2e/programs/ticker_work.h"
 
 using namespace stillpoint::e2e;
 

@@ -1,5 +1,5 @@
-// The deterministic work of the ticker programs: two threads, a buffer that depends on everything computed so far, integer
-// and floating-point registers. The tests compute the same to know what a program must have printed.
+// The deterministic work of the ticker programs: two threads, a buffer that depends on everything computed so far,
+// integer and floating-point registers. The tests compute the same to know what a program must have printed.
 #ifndef STILLPOINT_TESTS_E2E_PROGRAMS_TICKER_WORK_H_
 #define STILLPOINT_TESTS_E2E_PROGRAMS_TICKER_WORK_H_
 

@@ -38,6 +38,7 @@ void redirect(const std::string& path, int flags, int number) {
   if (::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) != 0) ::_exit(120);
   if (options.new_session && ::setsid() < 0) ::_exit(120);
   if (!options.working_directory.empty() && ::chdir(options.working_directory.c_str()) != 0) ::_exit(121);
+  ::setenv("STILLPOINT_HELPER", STILLPOINT_BUILT_HELPER, 0);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   if (options.uid != static_cast<uid_t>(-1)) {
     if (::setgroups(0, nullptr) != 0 || ::setresgid(options.uid, options.uid, options.uid) != 0 ||
@@ -53,10 +54,10 @@ void redirect(const std::string& path, int flags, int number) {
   ::_exit(127);
 }
 
-std::string required_variable(const char* name) {
+// What was built, unless the environment names something else.
+std::string variable_or(const char* name, const char* built) {
   const char* value = ::getenv(name);
-  if (value == nullptr) throw std::runtime_error(std::string(name) + " is not set; run the tests through ctest");
-  return value;
+  return value != nullptr ? value : built;
 }
 
 }  // namespace
@@ -145,10 +146,10 @@ Outcome run(std::vector<std::string> arguments, StartOptions options) {
   return outcome;
 }
 
-std::string stillpoint_command() { return required_variable("STILLPOINT_TEST_COMMAND"); }
+std::string stillpoint_command() { return variable_or("STILLPOINT_TEST_COMMAND", STILLPOINT_BUILT_COMMAND); }
 
 std::string built_program(const std::string& name) {
-  return required_variable("STILLPOINT_TEST_PROGRAMS") + "/" + name;
+  return variable_or("STILLPOINT_TEST_PROGRAMS", STILLPOINT_BUILT_PROGRAMS) + "/" + name;
 }
 
 bool is_root() { return ::geteuid() == 0; }

@@ -66,7 +66,8 @@ TickerJob::TickerJob(Kind kind, uid_t uid) : kind_(kind), uid_(uid) {
 }
 
 TickerJob::~TickerJob() {
-  // Whatever life is on, and whoever is its parent: its command line names this job's directory, and nobody else's does.
+  // Whatever life is on, and whoever is its parent: its command line names this job's directory, and nobody else's
+  // does.
   for (const pid_t pid : processes_naming(directory_.path() + "/")) {
     if (pid != ::getpid()) ::kill(pid, SIGKILL);
   }

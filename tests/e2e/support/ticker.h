@@ -47,10 +47,11 @@ class TickerJob {
   std::string checkpoint_by_itself(const std::string& order = "");
 
   // `stillpoint restart`, until the program is there; its pid in our pid namespace, 0 when it is not.
-  pid_t restart(std::vector<std::string> options = {}, const std::string& image = "", const std::string& directory = "");
+  pid_t restart(std::vector<std::string> options = {}, const std::string& image = "",
+                const std::string& directory = "");
   RunningProgram& restarter() { return *restarter_; }
-  void kill_program();                         // first life
-  int kill_restored(pid_t pid);                // later life; the exit code of its `stillpoint restart`
+  void kill_program();           // first life
+  int kill_restored(pid_t pid);  // later life; the exit code of its `stillpoint restart`
 
   // Lets the program (whichever life) come to its end; the exit code of `last`.
   int finish(RunningProgram& last, const std::string& how = "0");

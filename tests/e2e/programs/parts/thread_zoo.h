@@ -39,7 +39,7 @@ inline Step arithmetic_step() {
     for (size_t i = 0; i < 8; ++i) {
       if (std::memcmp(&lanes[i], &expected[i], sizeof(double)) != 0) worker.error("lane %zu is %a, not %a", i, lanes[i], expected[i]);
     }
-    ::usleep(2000);
+    ::usleep(20000);
   };
 }
 
