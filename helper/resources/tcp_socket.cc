@@ -94,6 +94,15 @@ void audit_state(const OpenFileView& file, const TcpFacts& facts, Findings& find
   }
 }
 
+// Connections of the dead process that are in TIME_WAIT keep the port of a program that does not say SO_REUSEADDR.
+absl::Status address_error(absl::string_view what, const SocketAddress& local) {
+  const int error = errno;
+  return errno_status(error, absl::StrCat(what, " ", local.text(),
+                                          error == EADDRINUSE ? " (in use by another program, or for up to a minute by "
+                                                                "connections that have just ended)"
+                                                              : ""));
+}
+
 absl::Status bind_local(int fd, const TcpSocketDetail& detail, const SocketAddress& local) {
   if (local.empty() || (local.port() == 0 && local.is_any())) return absl::OkStatus();
   // An address without a port comes from IP_BIND_ADDRESS_NO_PORT only.
@@ -102,14 +111,8 @@ absl::Status bind_local(int fd, const TcpSocketDetail& detail, const SocketAddre
   if (local.port() == 0) {
     RETURN_IF_ERROR(set_int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT"));
   }
-  // The dead process's connections in TIME_WAIT keep its port for a minute from those who do not say SO_REUSEADDR.
-  ASSIGN_OR_RETURN(const int reuse, int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
-  RETURN_IF_ERROR(set_int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
-  if (::bind(fd, local.get(), local.length()) != 0) return errno_status(errno, absl::StrCat("bind to ", local.text()));
-  if (detail.listening() && ::listen(fd, detail.backlog()) != 0) {
-    return errno_status(errno, absl::StrCat("listen on ", local.text()));
-  }
-  RETURN_IF_ERROR(set_int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "SO_REUSEADDR"));
+  if (::bind(fd, local.get(), local.length()) != 0) return address_error("bind to", local);
+  if (detail.listening() && ::listen(fd, detail.backlog()) != 0) return address_error("listen on", local);
   return set_int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, no_port, "IP_BIND_ADDRESS_NO_PORT");
 }
 

@@ -155,7 +155,8 @@ TEST(SocketFilter, AClassicFilterFiltersAgain) {
   EXPECT_EQ(receive(room.restored(receiver)), "before");
   ::send(room.restored(sender), "after", 5, 0);
   EXPECT_EQ(receive(room.restored(receiver)), "<EAGAIN>");
-  EXPECT_EQ(::setsockopt(room.restored(receiver), SOL_SOCKET, SO_DETACH_FILTER, nullptr, 0), -1);
+  const int ignored = 0;
+  EXPECT_EQ(::setsockopt(room.restored(receiver), SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof ignored), -1);
   EXPECT_EQ(errno, EPERM);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
@@ -140,7 +141,7 @@ void SocketRoom::dump() {
 absl::Status SocketRoom::try_restore() {
   std::vector<const model::OpenFile*> files;
   for (const model::OpenFile& file : tree.open_files()) files.push_back(&file);
-  if (backwards) files.assign(files.rbegin(), files.rend());
+  if (backwards) std::reverse(files.begin(), files.end());
   for (const model::OpenFile* file : files) {
     const OpenFileKind* kind = socket_kind_named(file->kind());
     if (kind == nullptr) return absl::NotFoundError(absl::StrCat("no kind ", file->kind()));

@@ -54,24 +54,6 @@ TEST_P(TcpListener, AcceptsAgainAtTheSameAddress) {
   EXPECT_EQ(receive_soon(server.get()), "hello");
 }
 
-TEST_P(TcpListener, ConnectionsLeftInTimeWaitDoNotKeepThePort) {
-  SocketRoom room;
-  const uint64_t id = room.enter(make_listener(GetParam()));
-  const SocketAddress address = local_address(room.fd(id));
-  {
-    const UniqueFd client = make_socket(GetParam(), SOCK_STREAM);
-    connect_to(client.get(), address);
-    UniqueFd server(::accept(room.fd(id), nullptr, nullptr));
-    ASSERT_TRUE(server.valid());
-    server.reset();  // closes first: TIME_WAIT is on the listener's port
-    EXPECT_EQ(receive_soon(client.get()), "");
-  }
-  room.round_trip();
-  ASSERT_FALSE(HasFatalFailure());
-  EXPECT_EQ(get_int(room.restored(id), SOL_SOCKET, SO_REUSEADDR), 0);
-  EXPECT_EQ(local_address(room.restored(id)).text(), address.text());
-}
-
 INSTANTIATE_TEST_SUITE_P(Families, TcpListener, ::testing::Values(AF_INET, AF_INET6),
                          [](const auto& param) { return param.param == AF_INET ? "IPv4" : "IPv6"; });
 

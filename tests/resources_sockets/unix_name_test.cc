@@ -86,9 +86,11 @@ TEST_F(UnixName, ALiveSocketIsNotReplaced) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
   expect_connectable(path_);
   // Asking whether somebody is there must not look like a client.
-  const UniqueFd client(::accept4(other.get(), nullptr, nullptr, SOCK_NONBLOCK));
+  ASSERT_EQ(::fcntl(other.get(), F_SETFL, O_NONBLOCK), 0);
+  ASSERT_EQ(::fcntl(other.get(), F_SETFL, O_NONBLOCK), 0);
+  const UniqueFd client(::accept(other.get(), nullptr, nullptr));
   EXPECT_TRUE(client.valid());
-  EXPECT_LT(::accept4(other.get(), nullptr, nullptr, SOCK_NONBLOCK), 0);
+  EXPECT_LT(::accept(other.get(), nullptr, nullptr), 0);
 }
 
 TEST_F(UnixName, AnotherFileIsNotReplaced) {

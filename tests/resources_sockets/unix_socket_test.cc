@@ -249,9 +249,9 @@ TEST_P(UnixListener, PendingConnectionsAreRefused) {
 }
 
 TEST_P(UnixListener, ConnectionsWithinTheImageKeepTheirNames) {
-  ScratchDirectory directory;
-  const SocketAddress address = unix_address(directory.path() + "/s");
   for (const bool client_first : {false, true}) {
+    ScratchDirectory directory;
+    const SocketAddress address = unix_address(directory.path() + "/s");
     SocketRoom room;
     const uint64_t listener = room.enter(make_listener(address));
     UniqueFd client_fd = make_socket(AF_UNIX, GetParam());
