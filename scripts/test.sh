@@ -55,6 +55,8 @@ configure() {
   if command -v ninja >/dev/null && [[ ! -f $build/CMakeCache.txt ]]; then options+=(-G Ninja); fi
   if command -v ccache >/dev/null; then
     options+=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+    # What one clone has compiled serves the next one, wherever it is.
+    export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
   fi
   [[ $mode != sanitize ]] || options+=(-DSTILLPOINT_SANITIZE=address,undefined -DSTILLPOINT_BENCHMARKS=OFF)
   say "Configuring $build"

@@ -143,15 +143,6 @@ bool has_bpf_filter(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, nullptr, &count) != 0 && errno == EACCES;
 }
 
-// Without a size of the program's own TCP_MAXSEG tells one that follows from other options, which may not be settable.
-bool is_derived_segment_size(const SocketOptionEntry& entry, const std::string& value) {
-  constexpr int kLeast = 88, kMost = 32767;  // Linux: TCP_MIN_MSS, MAX_TCP_WINDOW
-  int size = 0;
-  if (entry.name != "TCP_MAXSEG" || value.size() != sizeof size) return false;
-  std::memcpy(&size, value.data(), sizeof size);
-  return size < kLeast || size > kMost;
-}
-
 absl::StatusOr<SocketSettings> read_socket_settings(int fd, const SocketIdentity& identity) {
   ASSIGN_OR_RETURN(const UniqueFd fresh, new_socket(identity.domain, identity.type, identity.protocol));
   SocketSettings settings;
@@ -160,7 +151,6 @@ absl::StatusOr<SocketSettings> read_socket_settings(int fd, const SocketIdentity
     std::optional<std::string> value = read_option(fd, entry);
     if (!value.has_value()) continue;
     if ((entry.traits & kAlways) == 0 && value == read_option(fresh.get(), entry)) continue;
-    if (is_derived_segment_size(entry, *value)) continue;
     SocketOption* option = settings.add_options();
     option->set_name(std::string(entry.name));
     option->set_value(*std::move(value));

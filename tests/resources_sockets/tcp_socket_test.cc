@@ -54,6 +54,42 @@ TEST_P(TcpListener, AcceptsAgainAtTheSameAddress) {
   EXPECT_EQ(receive_soon(server.get()), "hello");
 }
 
+// Leaves a connection in TIME_WAIT on the listener's port.
+void connect_and_close(int listener) {
+  const UniqueFd client = make_socket(local_address(listener).family(), SOCK_STREAM);
+  connect_to(client.get(), local_address(listener));
+  UniqueFd server(::accept(listener, nullptr, nullptr));
+  ASSERT_TRUE(server.valid());
+  server.reset();  // closes first
+  EXPECT_EQ(receive_soon(client.get()), "");
+}
+
+TEST_P(TcpListener, ConnectionsInTimeWaitDoNotKeepThePortOfOneWithReuseaddr) {
+  UniqueFd fd = make_socket(GetParam(), SOCK_STREAM);
+  set_int(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  bind_to(fd.get(), loopback(GetParam()));
+  ASSERT_EQ(::listen(fd.get(), 7), 0);
+  SocketRoom room;
+  const uint64_t id = room.enter(std::move(fd));
+  const SocketAddress address = local_address(room.fd(id));
+  connect_and_close(room.fd(id));
+  ASSERT_FALSE(HasFatalFailure());
+  room.round_trip();
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_EQ(get_int(room.restored(id), SOL_SOCKET, SO_REUSEADDR), 1);
+  EXPECT_EQ(local_address(room.restored(id)).text(), address.text());
+}
+
+TEST_P(TcpListener, ConnectionsInTimeWaitAreTheReasonGivenOtherwise) {
+  SocketRoom room;
+  const uint64_t id = room.enter(make_listener(GetParam()));
+  connect_and_close(room.fd(id));
+  ASSERT_FALSE(HasFatalFailure());
+  room.dump();
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_THAT(std::string(room.try_restore().message()), HasSubstr("connections that have just ended"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, TcpListener, ::testing::Values(AF_INET, AF_INET6),
                          [](const auto& param) { return param.param == AF_INET ? "IPv4" : "IPv6"; });
 
