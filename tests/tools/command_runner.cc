@@ -62,6 +62,8 @@ RunningCommand::RunningCommand(const CommandSpec& spec) {
   pid_ = ::fork();
   EXPECT_GE(pid_, 0) << "fork failed";
   if (pid_ != 0) return;
+  // A shell's job: the kernel ignores SIGTSTP in an orphaned process group, which the test's own may be.
+  if (::setpgid(0, 0) != 0) ::_exit(99);
   const int in_fd = ::open("/dev/null", O_RDONLY);
   const int out_fd = ::open(out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   const int err_fd = ::open(err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
