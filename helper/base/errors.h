@@ -29,8 +29,8 @@ absl::Status with_context(const absl::Status& status, absl::string_view context)
 #define STILLPOINT_CONCAT(a, b) STILLPOINT_CONCAT_(a, b)
 
 // Returns from the enclosing function when `expression` is an error status.
-#define RETURN_IF_ERROR(expression)                                    \
-  do {                                                                 \
+#define RETURN_IF_ERROR(expression)                                         \
+  do {                                                                      \
     if (absl::Status status_ = (expression); !status_.ok()) return status_; \
   } while (false)
 

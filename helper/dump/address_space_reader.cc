@@ -22,8 +22,8 @@ struct AdviceFlag {
   int advice;
 };
 constexpr AdviceFlag kAdviceFlags[] = {
-    {"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},     {"dc", MADV_DONTFORK},   {"dd", MADV_DONTDUMP},
-    {"mg", MADV_MERGEABLE},  {"hg", MADV_HUGEPAGE},   {"nh", MADV_NOHUGEPAGE}, {"wf", MADV_WIPEONFORK},
+    {"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},   {"dc", MADV_DONTFORK},   {"dd", MADV_DONTDUMP},
+    {"mg", MADV_MERGEABLE},  {"hg", MADV_HUGEPAGE}, {"nh", MADV_NOHUGEPAGE}, {"wf", MADV_WIPEONFORK},
 };
 
 bool has_flag(const procfs::Mapping& mapping, absl::string_view flag) {
@@ -35,7 +35,8 @@ bool same_mapping(const procfs::Mapping& a, const procfs::Mapping& b) {
          a.offset == b.offset && a.inode == b.inode && a.name == b.name;
 }
 
-// Takes vm_flags over from `ahead` for every mapping that stands unchanged in both (both ascending). False when one is missing.
+// Takes vm_flags over from `ahead` for every mapping that stands unchanged in both (both ascending). False when one is
+// missing.
 bool take_flags(const std::vector<procfs::Mapping>& ahead, std::vector<procfs::Mapping>& now) {
   size_t i = 0;
   for (procfs::Mapping& mapping : now) {
@@ -213,8 +214,8 @@ absl::Status AddressSpaceReader::check_flags(const std::vector<procfs::Mapping>&
     const auto& advice = vma.advice();
     const bool known = std::find(advice.begin(), advice.end(), static_cast<uint32_t>(MADV_WIPEONFORK)) != advice.end();
     if (has_flag(mapping, "wf") && !known) {
-      return absl::AbortedError(absl::StrCat(hex_range(mapping),
-                                             " became MADV_WIPEONFORK while the checkpoint began; try again"));
+      return absl::AbortedError(
+          absl::StrCat(hex_range(mapping), " became MADV_WIPEONFORK while the checkpoint began; try again"));
     }
   }
   return absl::OkStatus();

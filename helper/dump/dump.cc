@@ -191,9 +191,10 @@ absl::Status Dump::take_snapshot() {
   die_if_stage("before-snapshot");
   absl::StatusOr<Snapshot> snapshot = absl::UnimplementedError("snapshots are switched off");
   if (!feature_disabled("snapshot")) {
-    snapshot = has_sdk() ? Snapshot::fork_by_sdk(*options_.sdk_thread, gadgets_)
-                         : Snapshot::fork_by_remote_calls(
-                               options_.pid, *primary_, static_cast<RemoteApplicationCalls&>(*calls_).remote(), gadgets_);
+    snapshot = has_sdk()
+                   ? Snapshot::fork_by_sdk(*options_.sdk_thread, gadgets_)
+                   : Snapshot::fork_by_remote_calls(options_.pid, *primary_,
+                                                    static_cast<RemoteApplicationCalls&>(*calls_).remote(), gadgets_);
   }
   if (snapshot.ok()) {
     snapshot_ = *std::move(snapshot);
@@ -240,8 +241,8 @@ absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observe
     ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_smaps(source));
     RETURN_IF_ERROR(AddressSpaceReader::check_flags(mappings, space));
     std::string why_outside;
-    RETURN_IF_ERROR(pages_.write_from_snapshot(*snapshot_, memory_.mappings(), gadgets_, space, writer, progress,
-                                               why_outside));
+    RETURN_IF_ERROR(
+        pages_.write_from_snapshot(*snapshot_, memory_.mappings(), gadgets_, space, writer, progress, why_outside));
     statistics_.set_method(why_outside.empty() ? "snapshot" : "snapshot+outside");
     if (!why_outside.empty()) statistics_.set_method_reason(why_outside);
     snapshot_.reset();

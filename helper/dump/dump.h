@@ -29,8 +29,8 @@ struct DumpOptions {
   std::string directory_name;
   std::string job_id;
   SdkThreadConnection* sdk_thread = nullptr;  // not owned; null for programs without the SDK
-  // Asked once every thread is stopped, before anything is read: the pid may have become another program's, or the program
-  // another user's (setuid), since the caller looked. An error ends the dump. Null: no question.
+  // Asked once every thread is stopped, before anything is read: the pid may have become another program's, or the
+  // program another user's (setuid), since the caller looked. An error ends the dump. Null: no question.
   std::function<absl::Status(pid_t)> authorize;
 };
 
@@ -50,7 +50,8 @@ struct DumpResult {
 };
 
 // Dumps into the checkpoint directory `directory_fd`. When the audit finds something: FAILED_PRECONDITION with all
-// findings in the payload (findings_of). Whatever fails, the process runs on unchanged and the directory holds what it held.
+// findings in the payload (findings_of). Whatever fails, the process runs on unchanged and the directory holds what it
+// held.
 absl::StatusOr<DumpResult> dump(const DumpOptions& options, int directory_fd, DumpObserver& observer);
 
 // All findings of a process, without dumping.

@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "helper/base/errors.h"
-#include "stillpoint/version.h"
 #include "helper/image/image.h"
 #include "helper/model/cpu.h"
 #include "helper/procfs/process_files.h"
+#include "stillpoint/version.h"
 
 namespace stillpoint {
 namespace {

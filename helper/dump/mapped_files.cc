@@ -20,7 +20,7 @@ constexpr absl::string_view kDeletedSuffix = " (deleted)";
 // The file at `path`, but only when it is the one that is mapped.
 UniqueFd open_if_same(const std::string& path, const procfs::Mapping& mapping) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  struct stat stat{};
+  struct stat stat {};
   if (!fd.valid() || ::fstat(fd.get(), &stat) != 0 || stat.st_ino != mapping.inode) return UniqueFd();
   return fd;
 }
@@ -48,7 +48,7 @@ absl::StatusOr<uint64_t> MappedFiles::enter_executable(pid_t pid) {
 }
 
 absl::StatusOr<uint64_t> MappedFiles::enter(UniqueFd fd, std::string path, bool deleted) {
-  struct stat stat{};
+  struct stat stat {};
   if (::fstat(fd.get(), &stat) != 0) return errno_status(errno, absl::StrCat("fstat of ", path));
   for (const File& file : files_) {
     if (file.message.inode() == stat.st_ino && file.message.device() == stat.st_dev) return file.message.id();
@@ -85,8 +85,8 @@ absl::Status MappedFiles::store(const image::JobDirectory& directory, image::Man
     std::string name = message.build_id();
     if (name.empty()) {
       ASSIGN_OR_RETURN(const std::vector<uint64_t> chunks, image::checksum_file(file.fd.get(), message.path()));
-      const uint64_t hash = image::checksum(absl::string_view(reinterpret_cast<const char*>(chunks.data()),
-                                                              chunks.size() * sizeof(uint64_t)));
+      const uint64_t hash = image::checksum(
+          absl::string_view(reinterpret_cast<const char*>(chunks.data()), chunks.size() * sizeof(uint64_t)));
       message.set_hash(hash);
       name = absl::StrCat("xxh3-", absl::Hex(hash, absl::kZeroPad16), "-", message.size());
     }

@@ -20,7 +20,8 @@ namespace {
 // 1: the same open file description, 0: another one, -1: the kernel does not tell.
 int compare_descriptions(const OpenFileView& a, const OpenFileView& b) {
   if (!feature_disabled("kcmp")) {
-    const int order = sys_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<uint64_t>(a.number), static_cast<uint64_t>(b.number));
+    const int order =
+        sys_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<uint64_t>(a.number), static_cast<uint64_t>(b.number));
     if (order >= 0) return order == 0 ? 1 : 0;
     if (errno != ENOSYS && errno != EPERM) return 0;
   }

@@ -68,8 +68,8 @@ absl::Status PageDump::lay_out(pid_t pid, const std::vector<int>& copied_in_paus
   return absl::OkStatus();
 }
 
-void PageDump::lay_out_copies(const PauseCopies& copies, const std::vector<Range>& excluded,
-                              model::AddressSpace& space, model::Tree& tree) {
+void PageDump::lay_out_copies(const PauseCopies& copies, const std::vector<Range>& excluded, model::AddressSpace& space,
+                              model::Tree& tree) {
   for (const PauseCopies::Copy& copy : copies.copies()) {
     if (copy.shared_memory != 0) {
       const uint64_t offset = copies_layout_.add(reinterpret_cast<uint64_t>(copy.data), copy.length);
@@ -98,8 +98,8 @@ absl::Status PageDump::write_by_worker(Snapshot& snapshot, const std::vector<pro
   options.direct = direct;
   options.tolerate_unreadable = !guards_known_;
   options.progress = [&](uint64_t done) { progress(done, bytes()); };
-  ASSIGN_OR_RETURN(checksums, worker.session.main().write_pages(worker.fds[0], layout_.extents(), layout_.file_size(),
-                                                                options));
+  ASSIGN_OR_RETURN(checksums,
+                   worker.session.main().write_pages(worker.fds[0], layout_.extents(), layout_.file_size(), options));
   return absl::OkStatus();
 }
 
@@ -116,9 +116,9 @@ absl::Status PageDump::write_from_snapshot(Snapshot& snapshot, const std::vector
     // A full disk stays full however the pages are read, and a dead snapshot cannot be read at all.
     if (absl::IsResourceExhausted(status) || ::kill(snapshot.pid(), 0) != 0) return status;
     why_outside = std::string(status.message());
-    ASSIGN_OR_RETURN(checksums, write_pages_from_outside(snapshot.pid(), layout_.extents(), layout_.file_size(),
-                                                         file.get(), direct,
-                                                         [&](uint64_t done) { progress(done, bytes()); }));
+    ASSIGN_OR_RETURN(
+        checksums, write_pages_from_outside(snapshot.pid(), layout_.extents(), layout_.file_size(), file.get(), direct,
+                                            [&](uint64_t done) { progress(done, bytes()); }));
   }
   writer.add_file(kPages, layout_.file_size(), std::move(checksums));
   return absl::OkStatus();

@@ -14,9 +14,7 @@
 namespace stillpoint {
 namespace {
 
-bool is_zero_page(const char* page) {
-  return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0;
-}
+bool is_zero_page(const char* page) { return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0; }
 
 }  // namespace
 

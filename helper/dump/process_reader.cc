@@ -132,8 +132,8 @@ absl::Status read_clocks(model::Clocks& out) {
 absl::Status ask_process(ApplicationCalls& calls, model::Process& out) {
   const uint64_t scratch = calls.scratch();
   for (const int which : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF}) {
-    ASSIGN_OR_RETURN(const itimerval timer, calls.fetch<itimerval>("getitimer", SYS_getitimer,
-                                                                  {static_cast<uint64_t>(which), scratch}));
+    ASSIGN_OR_RETURN(const itimerval timer,
+                     calls.fetch<itimerval>("getitimer", SYS_getitimer, {static_cast<uint64_t>(which), scratch}));
     // A periodic ITIMER_REAL whose SIGALRM still waits reads as 0: the kernel arms it again when the signal is taken.
     const uint64_t interval = microseconds(timer.it_interval);
     const uint64_t value = microseconds(timer.it_value) != 0 ? microseconds(timer.it_value) : interval;
@@ -145,15 +145,14 @@ absl::Status ask_process(ApplicationCalls& calls, model::Process& out) {
   }
   for (model::PosixTimer& timer : *out.mutable_posix_timers()) {
     const uint64_t id = static_cast<uint64_t>(timer.id());
-    ASSIGN_OR_RETURN(const itimerspec left,
-                     calls.fetch<itimerspec>("timer_gettime", SYS_timer_gettime, {id, scratch}));
+    ASSIGN_OR_RETURN(const itimerspec left, calls.fetch<itimerspec>("timer_gettime", SYS_timer_gettime, {id, scratch}));
     timer.set_interval_ns(nanoseconds(left.it_interval));
     timer.set_value_ns(nanoseconds(left.it_value));
     ASSIGN_OR_RETURN(const int64_t overrun, calls.checked("timer_getoverrun", SYS_timer_getoverrun, {id}));
     timer.set_overrun(static_cast<int32_t>(overrun));
   }
-  ASSIGN_OR_RETURN(const int subreaper, calls.fetch<int>("prctl(PR_GET_CHILD_SUBREAPER)", SYS_prctl,
-                                                         {PR_GET_CHILD_SUBREAPER, scratch}));
+  ASSIGN_OR_RETURN(const int subreaper,
+                   calls.fetch<int>("prctl(PR_GET_CHILD_SUBREAPER)", SYS_prctl, {PR_GET_CHILD_SUBREAPER, scratch}));
   out.set_child_subreaper(subreaper != 0);
   return absl::OkStatus();
 }

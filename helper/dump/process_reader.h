@@ -11,7 +11,8 @@
 
 namespace stillpoint {
 
-// Everything /proc tells. `thread` is any stopped thread of the process (the process-wide signal queue is read through it).
+// Everything /proc tells. `thread` is any stopped thread of the process (the process-wide signal queue is read through
+// it).
 absl::Status read_process(pid_t pid, const Thread& thread, model::Process& out);
 absl::Status read_filesystem_context(pid_t pid, pid_t tid, model::FilesystemContext& out);
 absl::Status read_clocks(model::Clocks& out);

@@ -21,7 +21,7 @@ class SdkThreadConnection {
   virtual pid_t tid() const = 0;
   virtual uint64_t scratch() const = 0;
   virtual uint64_t scratch_size() const = 0;
-  virtual uint64_t context_address() const = 0;   // of a SavedContext (helper/protocol/context.h)
+  virtual uint64_t context_address() const = 0;  // of a SavedContext (helper/protocol/context.h)
   virtual uint64_t signal_mask() const = 0;
   virtual const std::vector<int>& own_fds() const = 0;
   // The raw result of a system call the thread made. An error Status: the thread is gone or silent.

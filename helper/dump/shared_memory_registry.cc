@@ -30,7 +30,7 @@ UniqueFd open_mapped_object(pid_t pid, const procfs::Mapping& mapping) {
 }
 
 absl::Status describe_memfd(int fd, absl::string_view link, model::SharedMemory& out) {
-  struct stat stat{};
+  struct stat stat {};
   if (::fstat(fd, &stat) != 0) return errno_status(errno, absl::StrCat("fstat of ", link));
   out.set_memfd(true);
   out.set_name(memfd_name(link));
@@ -65,7 +65,7 @@ absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping(pid_t pid, const pr
   model::SharedMemory& message = entry.message;
   if (!entry.fd.valid()) entry.fd = open_mapped_object(pid, mapping);
   if (entry.fd.valid()) {
-    struct stat stat{};
+    struct stat stat {};
     if (::fstat(entry.fd.get(), &stat) != 0) return errno_status(errno, absl::StrCat("fstat of ", mapping.name));
     message.set_size(static_cast<uint64_t>(stat.st_size));
     if (absl::StartsWith(mapping.name, kMemfdPrefix)) {
@@ -83,7 +83,7 @@ absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping(pid_t pid, const pr
 }
 
 absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_memfd(int fd, const std::string& link) {
-  struct stat stat{};
+  struct stat stat {};
   if (::fstat(fd, &stat) != 0) return errno_status(errno, absl::StrCat("fstat of ", link));
   Object& entry = object(stat.st_dev, stat.st_ino);
   RETURN_IF_ERROR(describe_memfd(fd, link, entry.message));

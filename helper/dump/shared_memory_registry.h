@@ -20,8 +20,8 @@ class SharedMemoryRegistry {
  public:
   struct Object {
     model::SharedMemory message;
-    UniqueFd fd;                     // of the memory itself; invalid where the helper may not have it
-    pid_t mapped_by = 0;             // where to read it from when there is no fd
+    UniqueFd fd;          // of the memory itself; invalid where the helper may not have it
+    pid_t mapped_by = 0;  // where to read it from when there is no fd
     std::vector<procfs::Mapping> mappings;
   };
 

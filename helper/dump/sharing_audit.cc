@@ -48,12 +48,12 @@ void audit_sharing(pid_t pid, const SharedMemoryRegistry& registry, Findings& fi
     if (!maps.ok()) continue;  // gone, or another user's
     for (const SharedMemoryRegistry::Object& object : registry.objects()) {
       if (object.mappings.empty() || !absl::StrContains(*maps, maps_key(object.mappings.front()))) continue;
-      findings.add({"SP-SHARED-MEMORY",
-                    absl::StrCat(object.mappings.front().name, " mapped at 0x",
-                                 absl::Hex(object.mappings.front().start)),
-                    absl::StrCat("it is shared with ", name_of(other), ", which is not part of the image"),
-                    "unmap it in a stillpoint::on_pre_dump hook and map it again in stillpoint::on_post_resume and "
-                    "stillpoint::on_post_restore hooks; or end the other process first"});
+      findings.add(
+          {"SP-SHARED-MEMORY",
+           absl::StrCat(object.mappings.front().name, " mapped at 0x", absl::Hex(object.mappings.front().start)),
+           absl::StrCat("it is shared with ", name_of(other), ", which is not part of the image"),
+           "unmap it in a stillpoint::on_pre_dump hook and map it again in stillpoint::on_post_resume and "
+           "stillpoint::on_post_restore hooks; or end the other process first"});
     }
   }
 }

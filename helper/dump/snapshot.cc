@@ -32,9 +32,9 @@ absl::Status check_not_adopting(pid_t application, RemoteCalls& calls) {
   if (!status.namespace_pids.empty() && status.namespace_pids.back() == 1) {
     return absl::UnimplementedError("the application is pid 1 of its namespace: a snapshot would become its child");
   }
-  RETURN_IF_ERROR(calls.checked_call("prctl(PR_GET_CHILD_SUBREAPER)", SYS_prctl,
-                                     {PR_GET_CHILD_SUBREAPER, calls.scratch()})
-                      .status());
+  RETURN_IF_ERROR(
+      calls.checked_call("prctl(PR_GET_CHILD_SUBREAPER)", SYS_prctl, {PR_GET_CHILD_SUBREAPER, calls.scratch()})
+          .status());
   int subreaper = 0;
   RETURN_IF_ERROR(read_memory(application, calls.scratch(), &subreaper, sizeof subreaper));
   if (subreaper != 0) {
@@ -87,8 +87,7 @@ absl::StatusOr<Snapshot> Snapshot::fork_by_remote_calls(pid_t application, Threa
   RETURN_IF_ERROR(between.detach());
   between.forget();
   Snapshot snapshot(*std::move(copy));
-  RETURN_IF_ERROR(
-      calls.checked_call("wait4", SYS_wait4, {static_cast<uint64_t>(between_pid), 0, __WALL, 0}).status());
+  RETURN_IF_ERROR(calls.checked_call("wait4", SYS_wait4, {static_cast<uint64_t>(between_pid), 0, __WALL, 0}).status());
   RETURN_IF_ERROR(thread.set_options(0));
   RETURN_IF_ERROR(snapshot.isolate(gadgets));
   return snapshot;

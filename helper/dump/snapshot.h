@@ -1,8 +1,8 @@
 // The snapshot: a forked copy-on-write copy of the application, from which the pages are written while it runs on.
 //
 // It is a grandchild of the application whose parent was reaped before any other thread could run, so no wait(2) of the
-// application ever sees it: it belongs to init or the next subreaper above the application (trap 4 of the design). Its file
-// table is its own and empty (trap 3). It is traced with PTRACE_O_EXITKILL: it cannot outlive the helper (trap 2).
+// application ever sees it: it belongs to init or the next subreaper above the application (trap 4 of the design). Its
+// file table is its own and empty (trap 3). It is traced with PTRACE_O_EXITKILL: it cannot outlive the helper (trap 2).
 #ifndef STILLPOINT_HELPER_DUMP_SNAPSHOT_H_
 #define STILLPOINT_HELPER_DUMP_SNAPSHOT_H_
 

@@ -48,8 +48,8 @@ absl::StatusOr<std::vector<int>> receive_fds(RemoteCalls& calls, pid_t pid, int 
   } block{};
   const uint64_t base = calls.scratch();
   const auto address = [&](const void* member) {
-    return reinterpret_cast<void*>(base + static_cast<uint64_t>(static_cast<const char*>(member) -
-                                                                reinterpret_cast<const char*>(&block)));
+    return reinterpret_cast<void*>(
+        base + static_cast<uint64_t>(static_cast<const char*>(member) - reinterpret_cast<const char*>(&block)));
   };
   block.data = {address(&block.byte), 1};
   block.message.msg_iov = static_cast<iovec*>(address(&block.data));

@@ -17,7 +17,8 @@ struct SnapshotWorker {
   std::vector<int> fds;  // the numbers in the snapshot of the fds that were passed
 };
 
-// Passes `fds` to the snapshot and lets it become the worker. An error leaves a snapshot that can still be read from outside.
+// Passes `fds` to the snapshot and lets it become the worker. An error leaves a snapshot that can still be read from
+// outside.
 absl::StatusOr<SnapshotWorker> start_worker(Snapshot& snapshot, const std::vector<procfs::Mapping>& mappings,
                                             const std::vector<int>& fds, const CodeGadgets& gadgets);
 

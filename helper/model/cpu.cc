@@ -12,19 +12,22 @@ struct Feature {
   int bit;
 };
 constexpr Feature kFeatures[] = {
-    {"pni", 1, 'c', 0},          {"pclmulqdq", 1, 'c', 1},    {"ssse3", 1, 'c', 9},       {"fma", 1, 'c', 12},
-    {"cx16", 1, 'c', 13},        {"sse4_1", 1, 'c', 19},      {"sse4_2", 1, 'c', 20},     {"movbe", 1, 'c', 22},
-    {"popcnt", 1, 'c', 23},      {"aes", 1, 'c', 25},         {"xsave", 1, 'c', 26},      {"avx", 1, 'c', 28},
-    {"f16c", 1, 'c', 29},        {"rdrand", 1, 'c', 30},      {"fsgsbase", 7, 'b', 0},    {"bmi1", 7, 'b', 3},
-    {"hle", 7, 'b', 4},          {"avx2", 7, 'b', 5},         {"bmi2", 7, 'b', 8},        {"erms", 7, 'b', 9},
-    {"rtm", 7, 'b', 11},         {"avx512f", 7, 'b', 16},     {"avx512dq", 7, 'b', 17},   {"rdseed", 7, 'b', 18},
-    {"adx", 7, 'b', 19},         {"avx512ifma", 7, 'b', 21},  {"clflushopt", 7, 'b', 23}, {"clwb", 7, 'b', 24},
-    {"avx512cd", 7, 'b', 28},    {"sha_ni", 7, 'b', 29},      {"avx512bw", 7, 'b', 30},   {"avx512vl", 7, 'b', 31},
-    {"avx512vbmi", 7, 'c', 1},   {"avx512_vbmi2", 7, 'c', 6}, {"gfni", 7, 'c', 8},        {"vaes", 7, 'c', 9},
+    {"pni", 1, 'c', 0},          {"pclmulqdq", 1, 'c', 1},    {"ssse3", 1, 'c', 9},
+    {"fma", 1, 'c', 12},         {"cx16", 1, 'c', 13},        {"sse4_1", 1, 'c', 19},
+    {"sse4_2", 1, 'c', 20},      {"movbe", 1, 'c', 22},       {"popcnt", 1, 'c', 23},
+    {"aes", 1, 'c', 25},         {"xsave", 1, 'c', 26},       {"avx", 1, 'c', 28},
+    {"f16c", 1, 'c', 29},        {"rdrand", 1, 'c', 30},      {"fsgsbase", 7, 'b', 0},
+    {"bmi1", 7, 'b', 3},         {"hle", 7, 'b', 4},          {"avx2", 7, 'b', 5},
+    {"bmi2", 7, 'b', 8},         {"erms", 7, 'b', 9},         {"rtm", 7, 'b', 11},
+    {"avx512f", 7, 'b', 16},     {"avx512dq", 7, 'b', 17},    {"rdseed", 7, 'b', 18},
+    {"adx", 7, 'b', 19},         {"avx512ifma", 7, 'b', 21},  {"clflushopt", 7, 'b', 23},
+    {"clwb", 7, 'b', 24},        {"avx512cd", 7, 'b', 28},    {"sha_ni", 7, 'b', 29},
+    {"avx512bw", 7, 'b', 30},    {"avx512vl", 7, 'b', 31},    {"avx512vbmi", 7, 'c', 1},
+    {"avx512_vbmi2", 7, 'c', 6}, {"gfni", 7, 'c', 8},         {"vaes", 7, 'c', 9},
     {"vpclmulqdq", 7, 'c', 10},  {"avx512_vnni", 7, 'c', 11}, {"avx512_bitalg", 7, 'c', 12},
-    {"rdpid", 7, 'c', 22},       {"fsrm", 7, 'd', 4},         {"serialize", 7, 'd', 14},  {"amx_bf16", 7, 'd', 22},
-    {"avx512_fp16", 7, 'd', 23}, {"amx_tile", 7, 'd', 24},    {"amx_int8", 7, 'd', 25},
-    {"abm", 0x80000001, 'c', 5}, {"sse4a", 0x80000001, 'c', 6},
+    {"rdpid", 7, 'c', 22},       {"fsrm", 7, 'd', 4},         {"serialize", 7, 'd', 14},
+    {"amx_bf16", 7, 'd', 22},    {"avx512_fp16", 7, 'd', 23}, {"amx_tile", 7, 'd', 24},
+    {"amx_int8", 7, 'd', 25},    {"abm", 0x80000001, 'c', 5}, {"sse4a", 0x80000001, 'c', 6},
 };
 
 }  // namespace

@@ -8,7 +8,8 @@
 
 namespace stillpoint::model {
 
-// The instruction-set extensions among /proc/cpuinfo's flags that a compiled program or its C library may choose code by.
+// The instruction-set extensions among /proc/cpuinfo's flags that a compiled program or its C library may choose code
+// by.
 std::set<std::string> cpu_features();
 
 // XCR0: the register state components the kernel has enabled; 0 without XSAVE.

@@ -22,7 +22,7 @@ inline constexpr size_t kMaxPacketFds = 8;
 struct ReceivedPacket {
   protocol::Packet packet;
   std::vector<UniqueFd> fds;
-  ucred sender = {};       // SCM_CREDENTIALS, filled in by the kernel; pid 0 when the socket does not pass them
+  ucred sender = {};  // SCM_CREDENTIALS, filled in by the kernel; pid 0 when the socket does not pass them
 };
 
 class Channel {

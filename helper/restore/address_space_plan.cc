@@ -19,7 +19,9 @@ constexpr uint64_t kTaskSize = 0x7ffffffff000;  // 47-bit user addresses; Linux:
 constexpr int kMadvGuardInstall = 102;          // Linux 6.13: include/uapi/asm-generic/mman-common.h
 constexpr int kMlockOnFault = 1;                // MLOCK_ONFAULT
 
-std::string range_text(const model::Vma& vma) { return absl::StrCat(absl::Hex(vma.start()), "-", absl::Hex(vma.end())); }
+std::string range_text(const model::Vma& vma) {
+  return absl::StrCat(absl::Hex(vma.start()), "-", absl::Hex(vma.end()));
+}
 
 int huge_page_flags(uint64_t size) {
   if (size == 0) return 0;
@@ -30,10 +32,9 @@ int huge_page_flags(uint64_t size) {
 
 bool is_filled(const model::AddressSpace& space, const model::Vma& vma) {
   const auto& pages = space.pages();
-  const auto first = std::lower_bound(pages.begin(), pages.end(), vma.start(),
-                                      [](const model::PageExtent& extent, uint64_t address) {
-                                        return extent.address() + extent.length() <= address;
-                                      });
+  const auto first = std::lower_bound(
+      pages.begin(), pages.end(), vma.start(),
+      [](const model::PageExtent& extent, uint64_t address) { return extent.address() + extent.length() <= address; });
   return first != pages.end() && first->address() < vma.end();
 }
 
@@ -41,8 +42,9 @@ void plan_anonymous(const model::Vma& vma, uint32_t protection, CallList& calls)
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | huge_page_flags(vma.huge_page_size());
   if (vma.grows_down()) flags |= MAP_GROWSDOWN;
   if (vma.no_reserve()) flags |= MAP_NORESERVE;
-  calls.add(absl::StrCat("mmap of anonymous memory at ", range_text(vma)), SYS_mmap,
-            {vma.start(), vma.end() - vma.start(), protection, flags, -1, 0})
+  calls
+      .add(absl::StrCat("mmap of anonymous memory at ", range_text(vma)), SYS_mmap,
+           {vma.start(), vma.end() - vma.start(), protection, flags, -1, 0})
       .must_return_argument0 = true;
 }
 
@@ -54,9 +56,10 @@ absl::Status plan_file(const model::Vma& vma, uint32_t protection, const model::
     return absl::DataLossError(absl::StrCat("the image names no file for the mapping at ", range_text(vma)));
   }
   const int sharing = vma.kind() == model::Vma::FILE_SHARED ? MAP_SHARED : MAP_PRIVATE;
-  calls.add(absl::StrCat("mmap of ", file->path(), " at ", range_text(vma)), SYS_mmap,
-            {vma.start(), vma.end() - vma.start(), protection,
-             sharing | MAP_FIXED_NOREPLACE | (vma.no_reserve() ? MAP_NORESERVE : 0), fd->second, vma.offset()})
+  calls
+      .add(absl::StrCat("mmap of ", file->path(), " at ", range_text(vma)), SYS_mmap,
+           {vma.start(), vma.end() - vma.start(), protection,
+            sharing | MAP_FIXED_NOREPLACE | (vma.no_reserve() ? MAP_NORESERVE : 0), fd->second, vma.offset()})
       .must_return_argument0 = true;
   return absl::OkStatus();
 }
@@ -65,8 +68,9 @@ absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, cons
   const uint64_t length = vma.end() - vma.start();
   if (const auto fd = fds.shared_memories.find(vma.shared_memory()); fd != fds.shared_memories.end()) {
     const int sharing = vma.was_private_shm() ? MAP_PRIVATE : MAP_SHARED;
-    calls.add(absl::StrCat("mmap of a memfd at ", range_text(vma)), SYS_mmap,
-              {vma.start(), length, protection, sharing | MAP_FIXED_NOREPLACE, fd->second, vma.offset()})
+    calls
+        .add(absl::StrCat("mmap of a memfd at ", range_text(vma)), SYS_mmap,
+             {vma.start(), length, protection, sharing | MAP_FIXED_NOREPLACE, fd->second, vma.offset()})
         .must_return_argument0 = true;
     return absl::OkStatus();
   }
@@ -111,8 +115,8 @@ absl::Status plan_mappings(const model::AddressSpace& space, const model::Tree& 
                            CallList& calls) {
   for (const model::Vma& vma : space.vmas()) {
     const bool filled = is_filled(space, vma);
-    const uint32_t protection = filled ? (vma.protection() | PROT_READ | PROT_WRITE) & ~uint32_t{PROT_EXEC}
-                                       : vma.protection();
+    const uint32_t protection =
+        filled ? (vma.protection() | PROT_READ | PROT_WRITE) & ~uint32_t{PROT_EXEC} : vma.protection();
     switch (vma.kind()) {
       case model::Vma::ANONYMOUS:
         plan_anonymous(vma, protection, calls);
@@ -155,8 +159,9 @@ void plan_attributes(const model::AddressSpace& space, CallList& calls) {
                 {vma.start(), length, vma.lock_on_fault() ? kMlockOnFault : 0});
     }
     if (!vma.anonymous_name().empty()) {
-      calls.add(absl::StrCat("prctl(PR_SET_VMA_ANON_NAME) of ", range), SYS_prctl,
-                {PR_SET_VMA, PR_SET_VMA_ANON_NAME, vma.start(), length, calls.text(vma.anonymous_name())})
+      calls
+          .add(absl::StrCat("prctl(PR_SET_VMA_ANON_NAME) of ", range), SYS_prctl,
+               {PR_SET_VMA, PR_SET_VMA_ANON_NAME, vma.start(), length, calls.text(vma.anonymous_name())})
           .may_fail = true;  // CONFIG_ANON_VMA_NAME
     }
   }
@@ -181,8 +186,8 @@ void plan_process_image(const model::AddressSpace& space, int executable_fd, Cal
   map.auxv_size = static_cast<uint32_t>(space.auxv().size());
   map.exe_fd = static_cast<uint32_t>(executable_fd);
   const DataRef auxv = calls.data(space.auxv());
-  const DataRef argument = calls.data(std::string(reinterpret_cast<const char*>(&map), sizeof map),
-                                      {{offsetof(prctl_mm_map, auxv), auxv}});
+  const DataRef argument =
+      calls.data(std::string(reinterpret_cast<const char*>(&map), sizeof map), {{offsetof(prctl_mm_map, auxv), auxv}});
   calls.add("prctl(PR_SET_MM_MAP)", SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, argument, sizeof map, 0});
 }
 

@@ -1,4 +1,5 @@
-// model::AddressSpace -> the calls that rebuild it in a task whose memory is empty but for the worker, [vdso] and [vvar].
+// model::AddressSpace -> the calls that rebuild it in a task whose memory is empty but for the worker, [vdso] and
+// [vvar].
 #ifndef STILLPOINT_HELPER_RESTORE_ADDRESS_SPACE_PLAN_H_
 #define STILLPOINT_HELPER_RESTORE_ADDRESS_SPACE_PLAN_H_
 
@@ -16,9 +17,11 @@ namespace stillpoint {
 
 // fds in the new task, by id.
 struct MemoryFds {
-  std::map<uint64_t, int> mapped_files;     // by MappedFile id; opened read-only, or read-write for writable shared mappings
+  std::map<uint64_t, int>
+      mapped_files;  // by MappedFile id; opened read-only, or read-write for writable shared mappings
   std::map<uint64_t, int> shared_memories;  // by SharedMemory id: memfds
-  std::map<uint64_t, uint64_t> anonymous_shared;  // by SharedMemory id: address of a temporary mapping of the whole object
+  std::map<uint64_t, uint64_t>
+      anonymous_shared;  // by SharedMemory id: address of a temporary mapping of the whole object
 };
 
 // Unmaps everything in `now` outside [keep_start, keep_end) and the vDSO and vvar mappings.

@@ -118,7 +118,8 @@ absl::Status check_credentials(const model::Tree& tree, const CallerCredentials&
       }
       if (caller.no_new_privs && !thread.no_new_privs()) {
         return absl::PermissionDeniedError(
-            absl::StrCat("tid ", thread.tid(), " of the image runs without no_new_privs, which is set here and cannot "
+            absl::StrCat("tid ", thread.tid(),
+                         " of the image runs without no_new_privs, which is set here and cannot "
                          "be cleared; restart it from a shell without no_new_privs"));
       }
     }
@@ -155,7 +156,8 @@ absl::StatusOr<FilesystemIdentity> FilesystemIdentity::assume(const model::Crede
   identity.active_ = true;
   identity.saved_fsgid_ = static_cast<unsigned>(::setfsgid(owner.fsgid()));
   identity.saved_fsuid_ = static_cast<unsigned>(::setfsuid(owner.fsuid()));
-  if (static_cast<uint32_t>(::setfsuid(-1)) != owner.fsuid() || static_cast<uint32_t>(::setfsgid(-1)) != owner.fsgid()) {
+  if (static_cast<uint32_t>(::setfsuid(-1)) != owner.fsuid() ||
+      static_cast<uint32_t>(::setfsgid(-1)) != owner.fsgid()) {
     return absl::PermissionDeniedError(absl::StrCat("cannot open files as uid ", owner.fsuid()));
   }
   return identity;

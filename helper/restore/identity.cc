@@ -126,8 +126,8 @@ absl::Status enter_as_init(std::vector<std::string>& notes) {
     return errno_status(errno, "mount(MS_PRIVATE) of / in the new mount namespace");
   }
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
-    notes.push_back(absl::StrCat("/proc shows the pids outside the namespace: mounting it was refused (",
-                                 errno_name(errno), ")"));
+    notes.push_back(
+        absl::StrCat("/proc shows the pids outside the namespace: mounting it was refused (", errno_name(errno), ")"));
   }
   return absl::OkStatus();
 }

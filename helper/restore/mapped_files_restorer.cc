@@ -52,7 +52,7 @@ const image::FileEntry* stored_entry(const image::ImageReader& image, const std:
 
 // Why the file at its path is not the one that was mapped; empty: it is.
 std::string difference(int fd, const model::MappedFile& file, const image::ImageReader& image) {
-  struct stat stat{};
+  struct stat stat {};
   if (::fstat(fd, &stat) != 0) return absl::StrCat("cannot be looked at (", errno_name(errno), ")");
   if (!S_ISREG(stat.st_mode)) return "is no regular file any more";
   const int64_t mtime = stat.st_mtim.tv_sec * int64_t{1'000'000'000} + stat.st_mtim.tv_nsec;
@@ -68,15 +68,17 @@ absl::StatusOr<UniqueFd> open_one(const model::MappedFile& file, bool shared, bo
                                   std::vector<std::string>& notes) {
   const std::string path = apply_path_mappings(file.path(), options.map_paths);
   UniqueFd fd(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  std::string why = fd.valid() ? difference(fd.get(), file, image) : absl::StrCat("cannot be opened (", errno_name(errno), ")");
+  std::string why =
+      fd.valid() ? difference(fd.get(), file, image) : absl::StrCat("cannot be opened (", errno_name(errno), ")");
   if (shared && fd.valid()) {
     // A shared mapping is the file, whatever became of it; only one that is too short cannot be mapped.
-    struct stat stat{};
+    struct stat stat {};
     if (::fstat(fd.get(), &stat) == 0 && static_cast<uint64_t>(stat.st_size) >= file.size()) return fd;
     return absl::FailedPreconditionError(absl::StrCat(path, " is mapped shared and has become shorter"));
   }
   if (why.empty()) return fd;
-  if (file.stored_as().empty()) return absl::FailedPreconditionError(absl::StrCat(path, " ", why, "; no copy is stored"));
+  if (file.stored_as().empty())
+    return absl::FailedPreconditionError(absl::StrCat(path, " ", why, "; no copy is stored"));
   if (!options.embed) {
     return absl::FailedPreconditionError(absl::StrCat(path, " ", why, "; --no-embed forbids the stored copy"));
   }
@@ -88,8 +90,8 @@ absl::StatusOr<UniqueFd> open_one(const model::MappedFile& file, bool shared, bo
 }  // namespace
 
 absl::StatusOr<std::map<uint64_t, UniqueFd>> open_mapped_files(const model::Tree& tree, const image::ImageReader& image,
-                                                              const RestoreOptions& options,
-                                                              std::vector<std::string>& notes) {
+                                                               const RestoreOptions& options,
+                                                               std::vector<std::string>& notes) {
   const std::set<uint64_t> shared = mapped_shared(tree);
   const std::set<uint64_t> writable = written_through_mappings(tree);
   std::map<uint64_t, UniqueFd> fds;

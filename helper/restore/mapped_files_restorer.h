@@ -1,4 +1,5 @@
-// Opening the files that a restored process maps and executes: the original where it is unchanged, else the job's stored copy.
+// Opening the files that a restored process maps and executes: the original where it is unchanged, else the job's
+// stored copy.
 #ifndef STILLPOINT_HELPER_RESTORE_MAPPED_FILES_RESTORER_H_
 #define STILLPOINT_HELPER_RESTORE_MAPPED_FILES_RESTORER_H_
 
@@ -19,8 +20,8 @@ namespace stillpoint {
 // By id, read-only, or read-write where the tree maps a file shared and writable. Every file that is missing, replaced
 // and not stored is named, not only the first.
 absl::StatusOr<std::map<uint64_t, UniqueFd>> open_mapped_files(const model::Tree& tree, const image::ImageReader& image,
-                                                              const RestoreOptions& options,
-                                                              std::vector<std::string>& notes);
+                                                               const RestoreOptions& options,
+                                                               std::vector<std::string>& notes);
 
 }  // namespace stillpoint
 

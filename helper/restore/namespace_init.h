@@ -23,8 +23,8 @@ absl::Status send_report(int socket, const InitReport& report);
 // An error when init died before it could tell.
 absl::StatusOr<InitReport> receive_report(int socket);
 
-// Reaps whatever ends in the namespace; writes the wait status of `root` to `status_pipe` when that ends, and leaves when
-// nothing is left. Holds no other fd.
+// Reaps whatever ends in the namespace; writes the wait status of `root` to `status_pipe` when that ends, and leaves
+// when nothing is left. Holds no other fd.
 [[noreturn]] void run_as_init(pid_t root, UniqueFd status_pipe);
 
 // The pid, in the caller's pid namespace, of the process behind `pidfd`.

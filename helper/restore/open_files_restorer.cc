@@ -83,8 +83,8 @@ absl::Status OpenFilesRestorer::restore_all() {
   for (const model::OpenFile& file : tree_.open_files()) {
     const OpenFileKind* kind = open_file_kind(file.kind());
     if (kind == nullptr) {
-      return absl::UnimplementedError(absl::StrCat("the image holds an open file of kind \"", file.kind(),
-                                                   "\" (", file.description(), "), which this release does not know"));
+      return absl::UnimplementedError(absl::StrCat("the image holds an open file of kind \"", file.kind(), "\" (",
+                                                   file.description(), "), which this release does not know"));
     }
     order.emplace_back(kind->restore_stage(), &file);
   }

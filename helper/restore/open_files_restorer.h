@@ -31,7 +31,8 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
   int first_free_number() const { return first_free_; }
   absl::StatusOr<UniqueFd> lift(UniqueFd fd) const;
 
-  // The calls the new process makes: descriptors at their numbers, everything else closed but [first_free_number(), ...).
+  // The calls the new process makes: descriptors at their numbers, everything else closed but [first_free_number(),
+  // ...).
   absl::Status plan_descriptors(const model::FileTable& table, CallList& calls) const;
   // Owners, O_ASYNC and what the kinds queued; once all threads exist.
   void plan_late(CallList& calls) const;
@@ -64,7 +65,8 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
 };
 
 // --map-path OLD=NEW: the longest OLD that is `path` or one of its parent directories is replaced.
-std::string apply_path_mappings(absl::string_view path, const std::vector<std::pair<std::string, std::string>>& mappings);
+std::string apply_path_mappings(absl::string_view path,
+                                const std::vector<std::pair<std::string, std::string>>& mappings);
 
 }  // namespace stillpoint
 

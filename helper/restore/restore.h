@@ -27,14 +27,14 @@ struct RestoreResult {
   pid_t inner_pid = 0;  // as the process sees itself
   UniqueFd pidfd;
   bool own_namespace = false;
-  pid_t child_pid = 0;    // what the process's parent waits for: the process, or the init of its namespace
-  UniqueFd status_pipe;   // own_namespace only: init writes the wait status (native int) here when the process ends
+  pid_t child_pid = 0;   // what the process's parent waits for: the process, or the init of its namespace
+  UniqueFd status_pipe;  // own_namespace only: init writes the wait status (native int) here when the process ends
   std::vector<std::string> notes;
 };
 
 // Restores the image in `image_fd` (directory ckpt-N; DIR/files is found through ".."). The caller becomes the
-// process's parent: in its own pid namespace by CLONE_PARENT semantics when `as_sibling` is set (the process is then a child of
-// the caller's parent). Nothing of the process has run, and nothing is left behind, when an error is returned.
+// process's parent: in its own pid namespace by CLONE_PARENT semantics when `as_sibling` is set (the process is then a
+// child of the caller's parent). Nothing of the process has run, and nothing is left behind, when an error is returned.
 absl::StatusOr<RestoreResult> restore(const RestoreOptions& options, int image_fd, bool as_sibling);
 
 }  // namespace stillpoint

@@ -12,8 +12,10 @@ namespace stillpoint {
 
 // clone3(2) of the calling process, as fork(2) but with the pid chosen by the caller (0: any) and CLONE_* `flags`. With
 // CLONE_PARENT in `flags` the exit signal is the caller's own. `child` runs in the new task and must not return; only
-// async-signal-safe functions may be used there. ALREADY_EXISTS: the pid is taken; PERMISSION_DENIED: no capability for it.
-absl::StatusOr<pid_t> clone_task(pid_t pid, int exit_signal, unsigned long long flags, const std::function<void()>& child);
+// async-signal-safe functions may be used there. ALREADY_EXISTS: the pid is taken; PERMISSION_DENIED: no capability for
+// it.
+absl::StatusOr<pid_t> clone_task(pid_t pid, int exit_signal, unsigned long long flags,
+                                 const std::function<void()>& child);
 
 }  // namespace stillpoint
 

@@ -66,8 +66,7 @@ TaskBuilder::~TaskBuilder() {
 }
 
 absl::Status TaskBuilder::open_files() {
-  ASSIGN_OR_RETURN(const FilesystemIdentity identity,
-                   FilesystemIdentity::assume(process().threads(0).credentials()));
+  ASSIGN_OR_RETURN(const FilesystemIdentity identity, FilesystemIdentity::assume(process().threads(0).credentials()));
   ASSIGN_OR_RETURN(mapped_files_, open_mapped_files(tree_, image_, options_, notes_));
   for (auto& [id, fd] : mapped_files_) {
     ASSIGN_OR_RETURN(fd, files_.lift(std::move(fd)));
@@ -93,7 +92,8 @@ absl::Status TaskBuilder::choose_places() {
   for (const model::SharedMemory& memory : tree_.shared_memories()) {
     const uint64_t size = whole_pages(memory);
     if (size == 0) continue;
-    ASSIGN_OR_RETURN(const uint64_t at, find_free_region(taken, size, std::max<uint64_t>(memory.huge_page_size(), kPageSize)));
+    ASSIGN_OR_RETURN(const uint64_t at,
+                     find_free_region(taken, size, std::max<uint64_t>(memory.huge_page_size(), kPageSize)));
     temporaries_[memory.id()] = at;
     taken.push_back({at, at + size});
   }
@@ -101,8 +101,8 @@ absl::Status TaskBuilder::choose_places() {
 }
 
 absl::Status TaskBuilder::clone(unsigned long long flags) {
-  ASSIGN_OR_RETURN(WorkerSession session, WorkerSession::create({.thread_count = process().threads_size(),
-                                                                .io_threads = kIoThreads}));
+  ASSIGN_OR_RETURN(WorkerSession session,
+                   WorkerSession::create({.thread_count = process().threads_size(), .io_threads = kIoThreads}));
   session_ = std::move(session);
   RETURN_IF_ERROR(choose_places());
   for (const image::FileEntry& entry : image_.manifest().files()) {
@@ -115,8 +115,7 @@ absl::Status TaskBuilder::clone(unsigned long long flags) {
   int go[2];
   if (::pipe2(go, O_CLOEXEC) != 0) return errno_status(errno, "pipe2");
   const UniqueFd go_reader(go[0]), go_writer(go[1]);
-  ASSIGN_OR_RETURN(pid_, clone_task(process().pid(), SIGCHLD, flags,
-                                    [&] { wait_and_enter(go[0], go[1], *session_); }));
+  ASSIGN_OR_RETURN(pid_, clone_task(process().pid(), SIGCHLD, flags, [&] { wait_and_enter(go[0], go[1], *session_); }));
   pidfd_.reset(sys_pidfd_open(pid_, 0));
   if (!pidfd_.valid()) return errno_status(errno, absl::StrCat("pidfd_open of the new task ", pid_));
   ASSIGN_OR_RETURN(Thread leader, Thread::seize(pid_, PTRACE_O_EXITKILL));
@@ -133,9 +132,10 @@ absl::Status TaskBuilder::map_temporaries(CallList& calls) {
     if (place == temporaries_.end()) continue;
     const auto fd = files_.shared_memories().find(memory.id());
     const bool memfd = fd != files_.shared_memories().end();
-    calls.add(absl::StrCat("mmap of shared memory ", memory.name()), SYS_mmap,
-              {place->second, whole_pages(memory), PROT_READ | PROT_WRITE,
-               MAP_SHARED | MAP_FIXED_NOREPLACE | (memfd ? 0 : MAP_ANONYMOUS), memfd ? fd->second.get() : -1, 0})
+    calls
+        .add(absl::StrCat("mmap of shared memory ", memory.name()), SYS_mmap,
+             {place->second, whole_pages(memory), PROT_READ | PROT_WRITE,
+              MAP_SHARED | MAP_FIXED_NOREPLACE | (memfd ? 0 : MAP_ANONYMOUS), memfd ? fd->second.get() : -1, 0})
         .must_return_argument0 = true;
   }
   return absl::OkStatus();
@@ -206,8 +206,7 @@ absl::Status TaskBuilder::read_page_file(uint32_t file, const model::AddressSpac
 absl::Status TaskBuilder::build_process() {
   die_if_stage("restore-files");
   CallList calls;
-  const model::FilesystemContext* context =
-      model::find_filesystem_context(tree_, process().filesystem_context());
+  const model::FilesystemContext* context = model::find_filesystem_context(tree_, process().filesystem_context());
   const model::SignalTable* signals = model::find_signal_table(tree_, process().signal_table());
   const model::FileTable* table = model::find_file_table(tree_, process().file_table());
   plan_process(process(), *signals, *context, files_.map_path(context->working_directory()), calls);

@@ -37,8 +37,9 @@ void plan_scheduling(const model::Thread& thread, CallList& calls) {
   attr.period = scheduling.period_ns();
   // Another machine may have fewer CPUs or forbid the policy: the program is right without them.
   calls.add("sched_setattr" + tid, SYS_sched_setattr, {0, calls.data_of(attr), 0}).may_fail = true;
-  calls.add("sched_setaffinity" + tid, SYS_sched_setaffinity,
-            {0, thread.affinity().size(), calls.data(thread.affinity())})
+  calls
+      .add("sched_setaffinity" + tid, SYS_sched_setaffinity,
+           {0, thread.affinity().size(), calls.data(thread.affinity())})
       .may_fail = true;
   if (thread.io_priority() != 0) {
     calls.add("ioprio_set" + tid, SYS_ioprio_set, {kIoprioWhoProcess, 0, thread.io_priority()}).may_fail = true;
@@ -47,7 +48,8 @@ void plan_scheduling(const model::Thread& thread, CallList& calls) {
 
 int signal_of(const model::PendingSignal& pending) {
   int number = 0;  // siginfo_t begins with si_signo
-  if (pending.siginfo().size() >= sizeof number) std::copy_n(pending.siginfo().data(), sizeof number, reinterpret_cast<char*>(&number));
+  if (pending.siginfo().size() >= sizeof number)
+    std::copy_n(pending.siginfo().data(), sizeof number, reinterpret_cast<char*>(&number));
   return number;
 }
 
@@ -116,8 +118,8 @@ void plan_limits(const model::Process& process, CallList& calls, std::vector<std
       set.rlim_max = now.rlim_max;
       set.rlim_cur = std::min<rlim_t>(wanted.soft(), now.rlim_max);
       if (wanted.soft() > now.rlim_max) {
-        notes.push_back(absl::StrCat("resource limit ", wanted.resource(), " is ", now.rlim_max, " here; it was ",
-                                     wanted.soft()));
+        notes.push_back(
+            absl::StrCat("resource limit ", wanted.resource(), " is ", now.rlim_max, " here; it was ", wanted.soft()));
       }
     }
     if (set.rlim_cur == now.rlim_cur && set.rlim_max == now.rlim_max) continue;
@@ -157,7 +159,8 @@ void plan_thread(const model::Thread& thread, int pid, const CallerCredentials& 
   if (thread.parent_death_signal() != 0) {
     calls.add("prctl(PR_SET_PDEATHSIG)" + tid, SYS_prctl, {PR_SET_PDEATHSIG, thread.parent_death_signal()});
   }
-  if (thread.no_new_privs()) calls.add("prctl(PR_SET_NO_NEW_PRIVS)" + tid, SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
+  if (thread.no_new_privs())
+    calls.add("prctl(PR_SET_NO_NEW_PRIVS)" + tid, SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
 }
 
 void plan_process(const model::Process& process, const model::SignalTable& signals,

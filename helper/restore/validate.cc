@@ -35,7 +35,8 @@ bool page_aligned(uint64_t n) { return n % kPageSize == 0; }
 
 absl::Status check_signals(const google::protobuf::RepeatedPtrField<model::PendingSignal>& pending) {
   for (const model::PendingSignal& signal : pending) {
-    if (signal.siginfo().size() != kSiginfoSize) return damaged("a pending signal has ", signal.siginfo().size(), " bytes");
+    if (signal.siginfo().size() != kSiginfoSize)
+      return damaged("a pending signal has ", signal.siginfo().size(), " bytes");
   }
   return absl::OkStatus();
 }
@@ -47,7 +48,8 @@ absl::Status check_thread(const model::Thread& thread, std::set<int>& tids) {
     return damaged("tid ", thread.tid(), " has ", thread.general_registers().size(), " bytes of registers");
   }
   const size_t xstate = thread.extended_registers().size();
-  if (xstate < kMinXstate || xstate > kMaxXstate) return damaged("tid ", thread.tid(), " has ", xstate, " bytes of XSAVE state");
+  if (xstate < kMinXstate || xstate > kMaxXstate)
+    return damaged("tid ", thread.tid(), " has ", xstate, " bytes of XSAVE state");
   if (thread.affinity().size() > kMaxAffinity) return damaged("the affinity of tid ", thread.tid(), " is too long");
   if (thread.credentials().groups_size() > kMaxGroups) return damaged("tid ", thread.tid(), " has too many groups");
   return check_signals(thread.pending_signals());
@@ -67,7 +69,8 @@ absl::Status check_process(const model::Tree& tree, const model::Process& proces
     if (limit.resource() >= 16) return damaged("resource limit ", limit.resource(), " is unknown");
   }
   for (const model::PosixTimer& timer : process.posix_timers()) {
-    if (timer.id() < 0 || timer.value_ns() < 0 || timer.interval_ns() < 0) return damaged("timer ", timer.id(), " is impossible");
+    if (timer.id() < 0 || timer.value_ns() < 0 || timer.interval_ns() < 0)
+      return damaged("timer ", timer.id(), " is impossible");
   }
   return check_signals(process.pending_signals());
 }
@@ -83,7 +86,8 @@ absl::Status check_vmas(const model::Tree& tree, const model::AddressSpace& spac
     if (vma.kind() == model::Vma::SHARED_MEMORY) {
       const model::SharedMemory* memory = model::find_shared_memory(tree, vma.shared_memory());
       if (memory == nullptr) return damaged("the mapping at ", absl::Hex(vma.start()), " has no shared memory");
-      if (!memory->memfd() && (vma.offset() > memory->size() || vma.end() - vma.start() > memory->size() - vma.offset())) {
+      if (!memory->memfd() &&
+          (vma.offset() > memory->size() || vma.end() - vma.start() > memory->size() - vma.offset())) {
         return damaged("the mapping at ", absl::Hex(vma.start()), " is larger than its shared memory");
       }
     }
@@ -111,7 +115,8 @@ absl::Status check_extents(const google::protobuf::RepeatedPtrField<model::PageE
         extent.address() > limit - extent.length()) {
       return damaged("the pages at ", absl::Hex(extent.address()), " are impossible");
     }
-    if (file == file_sizes.end() || extent.offset() > file->second || extent.length() > file->second - extent.offset()) {
+    if (file == file_sizes.end() || extent.offset() > file->second ||
+        extent.length() > file->second - extent.offset()) {
       return damaged("the pages at ", absl::Hex(extent.address()), " lie outside pages-", extent.file(), ".bin");
     }
     end = extent.address() + extent.length();

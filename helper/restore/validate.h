@@ -8,8 +8,8 @@
 
 namespace stillpoint {
 
-// DATA_LOSS naming the first thing that is impossible: ids that lead nowhere, sizes, addresses and numbers out of range,
-// page extents outside their mapping or their file.
+// DATA_LOSS naming the first thing that is impossible: ids that lead nowhere, sizes, addresses and numbers out of
+// range, page extents outside their mapping or their file.
 absl::Status validate(const model::Tree& tree, const image::Manifest& manifest);
 
 // FAILED_PRECONDITION naming CPU features the image's process may be using and this machine lacks.

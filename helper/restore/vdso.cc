@@ -20,8 +20,12 @@ struct Fallback {
   uint32_t number;
 };
 constexpr Fallback kFallbacks[] = {
-    {"clock_gettime", SYS_clock_gettime}, {"gettimeofday", SYS_gettimeofday}, {"time", SYS_time},
-    {"getcpu", SYS_getcpu},               {"clock_getres", SYS_clock_getres}, {"getrandom", SYS_getrandom},
+    {"clock_gettime", SYS_clock_gettime},
+    {"gettimeofday", SYS_gettimeofday},
+    {"time", SYS_time},
+    {"getcpu", SYS_getcpu},
+    {"clock_getres", SYS_clock_getres},
+    {"getrandom", SYS_getrandom},
 };
 constexpr size_t kJumpSize = 12;
 
@@ -134,7 +138,8 @@ std::map<std::string, uint64_t> vdso_functions(absl::string_view elf) {
   const DynamicTables tables = find_tables(elf);
   if (tables.symbols == 0 || tables.strings <= tables.symbols || tables.strings >= elf.size()) return functions;
   Elf64_Sym symbol;
-  // The string table follows the symbol table in every vDSO: there is no other record of the latter's size than hash tables.
+  // The string table follows the symbol table in every vDSO: there is no other record of the latter's size than hash
+  // tables.
   for (uint64_t at = tables.symbols; at + sizeof symbol <= tables.strings && read_at(elf, at, symbol);
        at += sizeof symbol) {
     if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_value == 0 || symbol.st_value >= elf.size()) continue;
@@ -190,8 +195,9 @@ absl::StatusOr<VdsoPlan> plan_vdso(const model::Tree& tree, const model::Address
   ASSIGN_OR_RETURN(plan.stub_bytes, vdso_with_stubs(old.content(), current, group.vdso));
   const uint64_t length = old.vdso_end() - old.vdso_start();
   if (length != plan.stub_bytes.size()) return absl::DataLossError("the image's vDSO has the wrong size");
-  calls.add("mmap of vDSO stubs", SYS_mmap,
-            {old.vdso_start(), length, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0})
+  calls
+      .add("mmap of vDSO stubs", SYS_mmap,
+           {old.vdso_start(), length, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0})
       .must_return_argument0 = true;
   return plan;
 }

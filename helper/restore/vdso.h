@@ -20,7 +20,7 @@ namespace stillpoint {
 // one is moved out of the way and the old address range holds the old bytes with every function replaced by a jump.
 struct VdsoPlan {
   bool stubs = false;
-  uint64_t stub_address = 0;   // where `stub_bytes` are written once the range is mapped
+  uint64_t stub_address = 0;  // where `stub_bytes` are written once the range is mapped
   std::string stub_bytes;
 };
 
@@ -35,8 +35,8 @@ inline constexpr uint64_t kVdsoRoom = 256 * 1024;
 // Function name -> offset, from the dynamic symbols of a vDSO. Malformed input gives fewer symbols.
 std::map<std::string, uint64_t> vdso_functions(absl::string_view elf);
 
-// `old_elf` with each of its functions turned into a jump to the one in the vDSO at `new_base`, or into the plain system
-// call where the new one has no such function.
+// `old_elf` with each of its functions turned into a jump to the one in the vDSO at `new_base`, or into the plain
+// system call where the new one has no such function.
 absl::StatusOr<std::string> vdso_with_stubs(absl::string_view old_elf, absl::string_view new_elf, uint64_t new_base);
 
 }  // namespace stillpoint

@@ -1,5 +1,6 @@
-// 64 threads in every blocking call, with timers, signals and AVX arithmetic, through hundreds of checkpoints and dozens of lives:
-// not one wrong value and not one EINTR without a signal. The programs check themselves and report (programs/parts).
+// 64 threads in every blocking call, with timers, signals and AVX arithmetic, through hundreds of checkpoints and
+// dozens of lives: not one wrong value and not one EINTR without a signal. The programs check themselves and report
+// (programs/parts).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-// Programs that nobody wrote for Stillpoint, as Debian ships them: checkpointed in the middle of their work from outside, killed,
-// restarted, and in the end with the output of an uninterrupted run.
+// Programs that nobody wrote for Stillpoint, as Debian ships them: checkpointed in the middle of their work from
+// outside, killed, restarted, and in the end with the output of an uninterrupted run.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -29,8 +29,8 @@ constexpr char kSqlite[] = "/usr/bin/sqlite3";
 
 class DebianPrograms : public ::testing::Test {
  protected:
-  // Two lives of `interpreter script out 30 1000000`, which writes lines to `out` until out.stop exists, against one run without
-  // delay that writes as many.
+  // Two lives of `interpreter script out 30 1000000`, which writes lines to `out` until out.stop exists, against one
+  // run without delay that writes as many.
   void loop_survives(const std::string& interpreter, const std::string& text) {
     write_file(job_.path("script"), text);
     job_.start({interpreter, job_.path("script"), job_.path("out"), "30", "1000000"});
@@ -51,7 +51,8 @@ class DebianPrograms : public ::testing::Test {
   // Some lines beyond what is there now.
   bool grows(const std::string& file) {
     const size_t before = count_lines(read_file(job_.path(file)));
-    return eventually([&] { return count_lines(read_file(job_.path(file))) > before + 3 || !job_.running(); }) && job_.running();
+    return eventually([&] { return count_lines(read_file(job_.path(file))) > before + 3 || !job_.running(); }) &&
+           job_.running();
   }
 
   ProgramJob job_;
@@ -173,15 +174,19 @@ TEST_F(DebianPrograms, RedisWithItsData) {
   };
   StartOptions options;
   options.working_directory = job_.path("");
-  job_.start({kRedis, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--daemonize", "no", "--enable-debug-command", "local"}, options);
+  job_.start({kRedis, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--daemonize", "no",
+              "--enable-debug-command", "local"},
+             options);
   ASSERT_TRUE(eventually([&] { return ask({"PING"}) == "PONG\n"; }));
   constexpr char kFill[] =
       "for i = 1, 2000 do redis.call('SET', 'key' .. i, string.rep(tostring(i * i), 20)); "
-      "redis.call('ZADD', 'sorted', i % 97, 'member' .. i); redis.call('HSET', 'hash', 'field' .. i, i) end return 'filled'";
+      "redis.call('ZADD', 'sorted', i % 97, 'member' .. i); redis.call('HSET', 'hash', 'field' .. i, i) end return "
+      "'filled'";
   ASSERT_EQ(ask({"EVAL", kFill, "0"}), "filled\n");
   ASSERT_EQ(ask({"SET", "lasting", "value", "EX", "100000"}), "OK\n");
   const auto content = [&] {
-    return ask({"DBSIZE"}) + ask({"DEBUG", "DIGEST"}) + ask({"DUMP", "sorted"}) + ask({"DUMP", "hash"}) + ask({"DUMP", "key1999"});
+    return ask({"DBSIZE"}) + ask({"DEBUG", "DIGEST"}) + ask({"DUMP", "sorted"}) + ask({"DUMP", "hash"}) +
+           ask({"DUMP", "key1999"});
   };
   const std::string before = content();
   ASSERT_THAT(before, HasSubstr("2003\n"));

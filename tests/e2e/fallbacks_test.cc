@@ -1,5 +1,5 @@
-// Every kernel feature has its fallback: with each switched off in turn, a program that holds a bit of everything is checkpointed,
-// killed and restored twice, and ends with what an uninterrupted run writes.
+// Every kernel feature has its fallback: with each switched off in turn, a program that holds a bit of everything is
+// checkpointed, killed and restored twice, and ends with what an uninterrupted run writes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +10,8 @@ namespace {
 
 using ::testing::IsEmpty;
 
-std::vector<std::string> rich(const std::string& report, const std::string& directory, size_t rounds_at_most, int delay_ms) {
+std::vector<std::string> rich(const std::string& report, const std::string& directory, size_t rounds_at_most,
+                              int delay_ms) {
   return {built_program("rich"), report, directory, std::to_string(rounds_at_most), std::to_string(delay_ms)};
 }
 
@@ -27,13 +28,15 @@ class Fallback : public ::testing::TestWithParam<const char*> {
   // Two rounds beyond where the program is.
   static ::testing::AssertionResult goes_on(ProgramJob& job) {
     const size_t before = count_lines(read_file(job.path("report")));
-    if (eventually([&] { return count_lines(read_file(job.path("report"))) >= before + 2 || !job.running(); }) && job.running()) {
+    if (eventually([&] { return count_lines(read_file(job.path("report"))) >= before + 2 || !job.running(); }) &&
+        job.running()) {
       return ::testing::AssertionSuccess();
     }
     return ::testing::AssertionFailure() << "it " << (job.running() ? "stands still" : "ended") << "; " << job.said();
   }
 
-  // The content of a memfd can be read through a copy of its fd only: without, it is refused (see MemfdNeedsCopiesOfFds).
+  // The content of a memfd can be read through a copy of its fd only: without, it is refused (see
+  // MemfdNeedsCopiesOfFds).
   static StartOptions options() {
     StartOptions start;
     if (std::string(GetParam()).find("pidfd_getfd") != std::string::npos) start.environment = {{"NO_MEMFD", "1"}};
@@ -79,10 +82,11 @@ TEST(FallbackRefusal, MemfdNeedsCopiesOfFds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Feature, Fallback,
-                         ::testing::Values("none", "pagemap_scan", "pidfd_getfd", "kcmp", "snapshot", "worker", "direct_io",
-                                           "openat2", "renameat2", "copy_file_range,reflink", "o_tmpfile", "clone3_set_tid",
-                                           "time_ns", "vdso_mremap", "timer_restore_ids", "timerfd_ticks",
-                                           "inotify_setnextwd,open_by_handle", "clone3_set_tid,time_ns",
+                         ::testing::Values("none", "pagemap_scan", "pidfd_getfd", "kcmp", "snapshot", "worker",
+                                           "direct_io", "openat2", "renameat2", "copy_file_range,reflink", "o_tmpfile",
+                                           "clone3_set_tid", "time_ns", "vdso_mremap", "timer_restore_ids",
+                                           "timerfd_ticks", "inotify_setnextwd,open_by_handle",
+                                           "clone3_set_tid,time_ns",
                                            "pagemap_scan,snapshot,pidfd_getfd,kcmp,vdso_mremap"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;

@@ -1,5 +1,5 @@
-// What a process sees of itself (/proc, prctl, limits, masks, fds, children, wait) stays as it is before, while and after it is
-// checkpointed and in every new life. The program compares (programs/self_description.cc).
+// What a process sees of itself (/proc, prctl, limits, masks, fds, children, wait) stays as it is before, while and
+// after it is checkpointed and in every new life. The program compares (programs/self_description.cc).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -67,7 +67,9 @@ TEST_P(ProcessState, StoppedProgramStaysStopped) {
   start({});
   ASSERT_TRUE(goes_on_unchanged());
   ::kill(job_.pid(), SIGSTOP);
-  const auto stopped = [&] { return file_contains("/proc/" + std::to_string(job_.pid()) + "/status", "State:\tT (stopped)"); };
+  const auto stopped = [&] {
+    return file_contains("/proc/" + std::to_string(job_.pid()) + "/status", "State:\tT (stopped)");
+  };
   ASSERT_TRUE(eventually(stopped));
   const Outcome outcome = job_.checkpoint();
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
@@ -77,7 +79,9 @@ TEST_P(ProcessState, StoppedProgramStaysStopped) {
 }
 
 INSTANTIATE_TEST_SUITE_P(As, ProcessState, ::testing::Values(User::kTester, User::kOrdinary),
-                         [](const auto& parameter) { return parameter.param == User::kTester ? "Tester" : "OrdinaryUser"; });
+                         [](const auto& parameter) {
+                           return parameter.param == User::kTester ? "Tester" : "OrdinaryUser";
+                         });
 
 }  // namespace
 }  // namespace stillpoint::e2e

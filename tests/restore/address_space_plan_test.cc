@@ -28,12 +28,11 @@ std::vector<std::pair<uint64_t, uint64_t>> unmapped(const CallList& calls) {
 
 TEST(PlanUnmapping, KeepsTheWorkerAndTheVdsoOnly) {
   CallList calls;
-  plan_unmapping({mapping(0x1000, 0x2000, "/bin/x"), mapping(0x9000, 0xa000, "[vvar]"), mapping(0xa000, 0xb000, "[vdso]"),
-                  mapping(0x20000, 0x30000, "[stack]")},
+  plan_unmapping({mapping(0x1000, 0x2000, "/bin/x"), mapping(0x9000, 0xa000, "[vvar]"),
+                  mapping(0xa000, 0xb000, "[vdso]"), mapping(0x20000, 0x30000, "[stack]")},
                  0x5000, 0x6000, calls);
-  EXPECT_THAT(unmapped(calls),
-              testing::ElementsAre(testing::Pair(0, 0x5000), testing::Pair(0x6000, 0x9000),
-                                   testing::Pair(0xb000, 0x7ffffffff000)));
+  EXPECT_THAT(unmapped(calls), testing::ElementsAre(testing::Pair(0, 0x5000), testing::Pair(0x6000, 0x9000),
+                                                    testing::Pair(0xb000, 0x7ffffffff000)));
 }
 
 TEST(PlanUnmapping, TheWorkerMayLieAboveEverything) {

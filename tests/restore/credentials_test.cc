@@ -40,8 +40,8 @@ TEST(Credentials, AnImageOfAnotherUserIsRefused) {
 }
 
 TEST(Credentials, AnImageCannotRaiseCapabilities) {
-  for (const auto set : {&model::Credentials::set_permitted, &model::Credentials::set_effective,
-                         &model::Credentials::set_ambient}) {
+  for (const auto set :
+       {&model::Credentials::set_permitted, &model::Credentials::set_effective, &model::Credentials::set_ambient}) {
     model::Credentials wanted = user(1000).credentials;
     (wanted.*set)(1);
     EXPECT_EQ(check_credentials(tree_of(wanted), user(1000)).code(), absl::StatusCode::kPermissionDenied);
@@ -81,7 +81,8 @@ TEST(Credentials, RootBecomesTheImagesUserBeforeItDropsItsCapabilities) {
   plan_credentials(wanted, root, calls);
   std::vector<long> numbers;
   for (const CallList::Call& call : calls.calls()) numbers.push_back(call.number);
-  EXPECT_THAT(numbers, testing::ElementsAre(SYS_setgroups, SYS_prctl, SYS_setresgid, SYS_setresuid, SYS_prctl, SYS_capset));
+  EXPECT_THAT(numbers,
+              testing::ElementsAre(SYS_setgroups, SYS_prctl, SYS_setresgid, SYS_setresuid, SYS_prctl, SYS_capset));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Images of released formats must parse for ever. golden/vN holds manifest and state of a checkpointed /usr/bin/sleep as
-// format N wrote them.
+// Images of released formats must parse for ever. golden/vN holds manifest and state of a checkpointed /usr/bin/sleep
+// as format N wrote them.
 #include <fcntl.h>
 
 #include <fstream>

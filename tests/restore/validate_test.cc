@@ -23,7 +23,8 @@ model::Tree sound_tree() {
   model::Tree tree;
   model::Process& process = *tree.add_processes();
   process.set_pid(100);
-  process.set_address_space(1), process.set_file_table(1), process.set_signal_table(1), process.set_filesystem_context(1);
+  process.set_address_space(1), process.set_file_table(1), process.set_signal_table(1),
+      process.set_filesystem_context(1);
   model::Thread& thread = *process.add_threads();
   thread.set_tid(100);
   thread.set_general_registers(std::string(sizeof(user_regs_struct), '\0'));
@@ -44,7 +45,9 @@ model::Tree sound_tree() {
   return tree;
 }
 
-TEST(Validate, ASoundTreePasses) { EXPECT_TRUE(validate(sound_tree(), manifest()).ok()) << validate(sound_tree(), manifest()); }
+TEST(Validate, ASoundTreePasses) {
+  EXPECT_TRUE(validate(sound_tree(), manifest()).ok()) << validate(sound_tree(), manifest());
+}
 
 TEST(Validate, EveryImpossibilityIsNamed) {
   struct Case {
@@ -55,20 +58,31 @@ TEST(Validate, EveryImpossibilityIsNamed) {
   const Case cases[] = {
       {"no process", [](model::Tree& t) { t.clear_processes(); }, "no process"},
       {"tid 0", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_tid(0); }, "leader"},
-      {"two of a tid", [](model::Tree& t) { *t.mutable_processes(0)->add_threads() = t.processes(0).threads(0); }, "twice"},
-      {"registers", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_general_registers("x"); }, "registers"},
-      {"xstate", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_extended_registers("x"); }, "XSAVE"},
+      {"two of a tid", [](model::Tree& t) { *t.mutable_processes(0)->add_threads() = t.processes(0).threads(0); },
+       "twice"},
+      {"registers", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_general_registers("x"); },
+       "registers"},
+      {"xstate", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_extended_registers("x"); },
+       "XSAVE"},
       {"dangling", [](model::Tree& t) { t.mutable_processes(0)->set_signal_table(9); }, "refers"},
-      {"unaligned", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_vmas(0)->set_start(0x10001); }, "impossible"},
-      {"kernel address", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_vmas(0)->set_end(~uint64_t{0xfff}); }, "impossible"},
-      {"page outside", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_length(0x4000); }, "pages"},
-      {"page beyond the file", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_offset(0x3000); }, "outside pages-0"},
-      {"overflow", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_length(~uint64_t{0xfff}); }, "pages"},
-      {"unknown file", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_file(1); }, "outside pages-1"},
+      {"unaligned", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_vmas(0)->set_start(0x10001); },
+       "impossible"},
+      {"kernel address",
+       [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_vmas(0)->set_end(~uint64_t{0xfff}); }, "impossible"},
+      {"page outside", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_length(0x4000); },
+       "pages"},
+      {"page beyond the file",
+       [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_offset(0x3000); }, "outside pages-0"},
+      {"overflow", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_length(~uint64_t{0xfff}); },
+       "pages"},
+      {"unknown file", [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_pages(0)->set_file(1); },
+       "outside pages-1"},
       {"fd", [](model::Tree& t) { t.mutable_file_tables(0)->mutable_descriptors(0)->set_number(-1); }, "fd -1"},
-      {"fd to nothing", [](model::Tree& t) { t.mutable_file_tables(0)->mutable_descriptors(0)->set_open_file(4); }, "no open file"},
+      {"fd to nothing", [](model::Tree& t) { t.mutable_file_tables(0)->mutable_descriptors(0)->set_open_file(4); },
+       "no open file"},
       {"executable", [](model::Tree& t) { t.mutable_address_spaces(0)->set_executable(4); }, "executable"},
-      {"siginfo", [](model::Tree& t) { t.mutable_processes(0)->add_pending_signals()->set_siginfo("short"); }, "pending"},
+      {"siginfo", [](model::Tree& t) { t.mutable_processes(0)->add_pending_signals()->set_siginfo("short"); },
+       "pending"},
       {"handler", [](model::Tree& t) { t.mutable_signal_tables(0)->add_actions()->set_signal(65); }, "handler"},
   };
   for (const Case& c : cases) {

@@ -64,8 +64,8 @@ TEST(VdsoStubs, JumpToTheNewFunctions) {
   std::memcpy(copy, stubs->data(), stubs->size());
   ASSERT_EQ(::mprotect(copy, stubs->size(), PROT_READ | PROT_EXEC), 0);
   using ClockGettime = int (*)(clockid_t, timespec*);
-  const auto clock_gettime_stub = reinterpret_cast<ClockGettime>(
-      static_cast<char*>(copy) + vdso_functions(vdso.bytes).at("__vdso_clock_gettime"));
+  const auto clock_gettime_stub =
+      reinterpret_cast<ClockGettime>(static_cast<char*>(copy) + vdso_functions(vdso.bytes).at("__vdso_clock_gettime"));
   timespec before{}, through{}, after{};
   ASSERT_EQ(::clock_gettime(CLOCK_MONOTONIC, &before), 0);
   ASSERT_EQ(clock_gettime_stub(CLOCK_MONOTONIC, &through), 0);
@@ -86,8 +86,8 @@ TEST(VdsoStubs, FallBackToTheSystemCall) {
   std::memcpy(copy, stubs->data(), stubs->size());
   ASSERT_EQ(::mprotect(copy, stubs->size(), PROT_READ | PROT_EXEC), 0);
   using ClockGettime = int (*)(clockid_t, timespec*);
-  const auto clock_gettime_stub = reinterpret_cast<ClockGettime>(
-      static_cast<char*>(copy) + vdso_functions(vdso.bytes).at("__vdso_clock_gettime"));
+  const auto clock_gettime_stub =
+      reinterpret_cast<ClockGettime>(static_cast<char*>(copy) + vdso_functions(vdso.bytes).at("__vdso_clock_gettime"));
   timespec now{};
   EXPECT_EQ(clock_gettime_stub(CLOCK_REALTIME, &now), 0);
   EXPECT_NEAR(static_cast<double>(now.tv_sec), static_cast<double>(::time(nullptr)), 2);

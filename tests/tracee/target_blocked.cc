@@ -58,8 +58,8 @@ int64_t now_ns() {
 bool helper_dies = false;
 bool may_be_interrupted(const std::string& name) {
   return helper_dies && errno == EINTR &&
-         (name.starts_with("epoll") || name.starts_with("sem") || name.starts_with("sigtimedwait") || name.starts_with("futex with timeout") ||
-          name == "sigwaitinfo" || name.ends_with("SO_RCVTIMEO"));
+         (name.starts_with("epoll") || name.starts_with("sem") || name.starts_with("sigtimedwait") ||
+          name.starts_with("futex with timeout") || name == "sigwaitinfo" || name.ends_with("SO_RCVTIMEO"));
 }
 
 timespec short_time() { return {0, kShortMs * 1'000'000L}; }

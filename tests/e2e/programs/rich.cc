@@ -1,6 +1,6 @@
-// rich REPORT DIRECTORY ROUNDS DELAY_MS: a bit of everything a program may hold. Each round uses all of it and appends one line
-// that depends on all rounds before; two runs of it give the same lines. Ends after
-// ROUNDS, or when DIRECTORY/stop exists. With NO_MEMFD in its environment it holds none.
+// rich REPORT DIRECTORY ROUNDS DELAY_MS: a bit of everything a program may hold. Each round uses all of it and appends
+// one line that depends on all rounds before; two runs of it give the same lines. Ends after ROUNDS, or when
+// DIRECTORY/stop exists. With NO_MEMFD in its environment it holds none.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>

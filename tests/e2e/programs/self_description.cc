@@ -1,5 +1,5 @@
-// self_description REPORT: says all it can see of itself, again and again; a line with CHANGED for whatever is no longer as it
-// was, a line "tick" per look. With SUBREAPER, SIGCHLD and children are its business too.
+// self_description REPORT: says all it can see of itself, again and again; a line with CHANGED for whatever is no
+// longer as it was, a line "tick" per look. With SUBREAPER, SIGCHLD and children are its business too.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -78,12 +78,14 @@ void describe_threads(Description& all) {
     all["children of " + tid] = read_whole(task + "/children");
     all["comm of " + tid] = read_whole(task + "/comm");
     const std::string status = read_whole(task + "/status");
-    for (const char* field : {"SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff",
-                              "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Umask", "Cpus_allowed_list", "Tgid", "Pid"}) {
+    for (const char* field :
+         {"SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff",
+          "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Umask", "Cpus_allowed_list", "Tgid", "Pid"}) {
       // Restored without privilege it is in a user namespace, whose bounding set is the namespace's.
       if (field == std::string("CapBnd") && ::geteuid() != 0) continue;
       const size_t at = status.find(std::string("\n") + field + ":");
-      if (at != std::string::npos) all[std::string(field) + " of " + tid] = status.substr(at + 1, status.find('\n', at + 1) - at - 1);
+      if (at != std::string::npos)
+        all[std::string(field) + " of " + tid] = status.substr(at + 1, status.find('\n', at + 1) - at - 1);
     }
   }
 }
@@ -95,13 +97,15 @@ Description describe() {
   all["cwd"] = link_of("/proc/self/cwd");
   all["exe"] = link_of("/proc/self/exe");
   all["root"] = link_of("/proc/self/root");
-  for (const char* file : {"cmdline", "environ", "limits", "personality", "coredump_filter", "oom_score_adj", "timerslack_ns", "auxv"}) {
+  for (const char* file :
+       {"cmdline", "environ", "limits", "personality", "coredump_filter", "oom_score_adj", "timerslack_ns", "auxv"}) {
     all[file] = read_whole(std::string("/proc/self/") + file);
   }
   int subreaper = -1;
   ::prctl(PR_GET_CHILD_SUBREAPER, &subreaper);
-  all["prctl"] = "dumpable " + std::to_string(::prctl(PR_GET_DUMPABLE)) + " subreaper " + std::to_string(subreaper) + " nnp " +
-                 std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) + " slack " + std::to_string(::prctl(PR_GET_TIMERSLACK));
+  all["prctl"] = "dumpable " + std::to_string(::prctl(PR_GET_DUMPABLE)) + " subreaper " + std::to_string(subreaper) +
+                 " nnp " + std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) + " slack " +
+                 std::to_string(::prctl(PR_GET_TIMERSLACK));
   all["nice"] = std::to_string(::getpriority(PRIO_PROCESS, 0));
   all["pid"] = std::to_string(::getpid());
   all["child signals"] = std::to_string(g_child_signals);
@@ -111,9 +115,9 @@ Description describe() {
   struct sigaction action = {};
   for (const int number : {SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE, SIGHUP}) {
     ::sigaction(number, nullptr, &action);
-    all["action of " + std::to_string(number)] =
-        std::to_string(reinterpret_cast<uintptr_t>(action.sa_handler)) + " flags " + std::to_string(action.sa_flags) + " mask of HUP " +
-        std::to_string(sigismember(&action.sa_mask, SIGHUP));
+    all["action of " + std::to_string(number)] = std::to_string(reinterpret_cast<uintptr_t>(action.sa_handler)) +
+                                                 " flags " + std::to_string(action.sa_flags) + " mask of HUP " +
+                                                 std::to_string(sigismember(&action.sa_mask, SIGHUP));
   }
   return all;
 }
@@ -181,7 +185,8 @@ int main(int argc, char** argv) {
       if (was != now) text += "CHANGED " + what + ": " + was + " -> " + now + "\n";
     }
     const int64_t now = monotonic_ns();
-    if (now < clock || now > clock + 1'000'000'000'000) text += "CHANGED CLOCK_MONOTONIC jumped by " + std::to_string(now - clock) + "\n";
+    if (now < clock || now > clock + 1'000'000'000'000)
+      text += "CHANGED CLOCK_MONOTONIC jumped by " + std::to_string(now - clock) + "\n";
     clock = now;
     text += "tick\n";
     require(::write(report, text.data(), text.size()) == static_cast<ssize_t>(text.size()), "write of the report");

@@ -39,7 +39,8 @@ int ProgramJob::kill() {
   return status;
 }
 
-bool ProgramJob::restart(const std::vector<std::string>& options, const std::map<std::string, std::string>& environment) {
+bool ProgramJob::restart(const std::vector<std::string>& options,
+                         const std::map<std::string, std::string>& environment) {
   std::vector<std::string> command = {stillpoint_command(), "restart"};
   command.insert(command.end(), options.begin(), options.end());
   command.push_back(images());
@@ -62,7 +63,8 @@ std::string ProgramJob::round(const std::map<std::string, std::string>& environm
                               const std::vector<std::string>& restart_options) {
   const Outcome outcome = checkpoint({"--keep", "2"}, environment);
   if (outcome.exit_code != 0) return "checkpoint: " + outcome.output;
-  if (const int status = kill(); status != 128 + SIGKILL) return "the killed program ended with " + std::to_string(status);
+  if (const int status = kill(); status != 128 + SIGKILL)
+    return "the killed program ended with " + std::to_string(status);
   return restart(restart_options, environment) ? "" : "restart: " + said();
 }
 

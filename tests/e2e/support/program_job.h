@@ -26,11 +26,13 @@ class ProgramJob {
   bool running() { return life_ != nullptr && life_->running(); }
 
   // `stillpoint checkpoint --pid`; exit code and output.
-  Outcome checkpoint(const std::vector<std::string>& options = {}, const std::map<std::string, std::string>& environment = {});
+  Outcome checkpoint(const std::vector<std::string>& options = {},
+                     const std::map<std::string, std::string>& environment = {});
   // SIGKILL, and the end of whoever waited for the program: 128 + SIGKILL.
   int kill();
   // `stillpoint restart`, until the program is there. False: see said().
-  bool restart(const std::vector<std::string>& options = {}, const std::map<std::string, std::string>& environment = {});
+  bool restart(const std::vector<std::string>& options = {},
+               const std::map<std::string, std::string>& environment = {});
   // Until the program has ended by itself; -1: it has not.
   int wait() { return life_->wait(); }
   std::string said() const { return read_file(directory_ / "said"); }  // by the last `stillpoint restart`

@@ -37,11 +37,11 @@ class TemporaryDirectory {
 };
 
 struct StartOptions {
-  std::string output;             // file for stdout and stderr; appended to. Empty: /dev/null
+  std::string output;  // file for stdout and stderr; appended to. Empty: /dev/null
   std::string input = "/dev/null";
-  std::string working_directory;  // empty: the test's
+  std::string working_directory;                   // empty: the test's
   std::map<std::string, std::string> environment;  // added to the test's
-  uid_t uid = static_cast<uid_t>(-1);  // and gid; root only
+  uid_t uid = static_cast<uid_t>(-1);              // and gid; root only
   bool new_session = false;
 };
 

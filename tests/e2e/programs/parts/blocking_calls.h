@@ -1,4 +1,5 @@
-// One maker per blocking call: a step of the worker blocks once, and EINTR, a wrong value or an early return is an error.
+// One maker per blocking call: a step of the worker blocks once, and EINTR, a wrong value or an early return is an
+// error.
 #ifndef STILLPOINT_TESTS_E2E_PROGRAMS_PARTS_BLOCKING_CALLS_H_
 #define STILLPOINT_TESTS_E2E_PROGRAMS_PARTS_BLOCKING_CALLS_H_
 
@@ -136,7 +137,8 @@ inline Step pipe_step(Feeders& feeders, Wait how) {
     if (n != sizeof number) worker.error("read is %zd, errno %d", n, errno);
     const uint64_t wanted = flow->taken++;
     if (number != wanted) {
-      worker.error("read %llu, not %llu", static_cast<unsigned long long>(number), static_cast<unsigned long long>(wanted));
+      worker.error("read %llu, not %llu", static_cast<unsigned long long>(number),
+                   static_cast<unsigned long long>(wanted));
     }
   };
 }

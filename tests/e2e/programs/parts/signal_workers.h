@@ -50,8 +50,10 @@ inline Step signal_step(Feeders& feeders, SignalWait how, int signal_number) {
     const int number = wait_for_signal(how, only(signal_number), info);
     if (number != signal_number) worker.error("signal %d instead of %d, errno %d", number, signal_number, errno);
     const int wanted = static_cast<int>(shared->taken++ & 0x7fffffff);
-    if (how != SignalWait::kSigwait && (info.si_value.sival_int != wanted || info.si_code != SI_QUEUE || info.si_pid != ::getpid())) {
-      worker.error("signal value %d instead of %d, code %d, pid %d", info.si_value.sival_int, wanted, info.si_code, info.si_pid);
+    if (how != SignalWait::kSigwait &&
+        (info.si_value.sival_int != wanted || info.si_code != SI_QUEUE || info.si_pid != ::getpid())) {
+      worker.error("signal value %d instead of %d, code %d, pid %d", info.si_value.sival_int, wanted, info.si_code,
+                   info.si_pid);
     }
   };
 }
@@ -145,7 +147,8 @@ inline Step timer_handler_step() {
 inline void make_timer(sigevent event, int64_t interval) {
   timer_t timer = {};
   const itimerspec spec = {to_timespec(interval), to_timespec(interval)};
-  if (::timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 || ::timer_settime(timer, 0, &spec, nullptr) != 0) std::exit(6);
+  if (::timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 || ::timer_settime(timer, 0, &spec, nullptr) != 0)
+    std::exit(6);
 }
 
 inline void arm_process_timers() {

@@ -1,4 +1,5 @@
-// 64 threads: in every blocking call, computing with AVX, making and joining threads. heartbeat() tells that all of them move.
+// 64 threads: in every blocking call, computing with AVX, making and joining threads. heartbeat() tells that all of
+// them move.
 #ifndef STILLPOINT_TESTS_E2E_PROGRAMS_PARTS_THREAD_ZOO_H_
 #define STILLPOINT_TESTS_E2E_PROGRAMS_PARTS_THREAD_ZOO_H_
 
@@ -37,7 +38,8 @@ inline Step arithmetic_step() {
     double lanes[8];
     (avx ? avx_rounds : sse_rounds)(lanes);
     for (size_t i = 0; i < 8; ++i) {
-      if (std::memcmp(&lanes[i], &expected[i], sizeof(double)) != 0) worker.error("lane %zu is %a, not %a", i, lanes[i], expected[i]);
+      if (std::memcmp(&lanes[i], &expected[i], sizeof(double)) != 0)
+        worker.error("lane %zu is %a, not %a", i, lanes[i], expected[i]);
     }
     ::usleep(20000);
   };
@@ -105,7 +107,9 @@ class ThreadZoo {
     for (size_t i = 0; i < workers_.size(); ++i) {
       for (int round = 0; workers_[i]->steps() < goals[i]; ++round) {
         ::usleep(5000);
-        if (round == 4000) Report::line("ERROR %s stands still at step %llu", workers_[i]->name().c_str(), static_cast<unsigned long long>(goals[i]));
+        if (round == 4000)
+          Report::line("ERROR %s stands still at step %llu", workers_[i]->name().c_str(),
+                       static_cast<unsigned long long>(goals[i]));
       }
     }
     while (alarms < alarm_goal || timer_signals < timer_goal) ::usleep(5000);
@@ -114,7 +118,8 @@ class ThreadZoo {
 
  private:
   Worker& add(const char* name, Step step) {
-    workers_.push_back(std::make_unique<Worker>(std::string(name) + "-" + std::to_string(workers_.size()), std::move(step)));
+    workers_.push_back(
+        std::make_unique<Worker>(std::string(name) + "-" + std::to_string(workers_.size()), std::move(step)));
     return *workers_.back();
   }
 

@@ -108,7 +108,8 @@ class Worker {
 
   void check() {
     for (size_t i = 0; i < 64; ++i) {
-      if (tls_pattern[i] != pattern(i)) error("thread-local word %zu is %llx", i, static_cast<unsigned long long>(tls_pattern[i]));
+      if (tls_pattern[i] != pattern(i))
+        error("thread-local word %zu is %llx", i, static_cast<unsigned long long>(tls_pattern[i]));
     }
     if (tls_name != name_.c_str()) error("thread-local name changed");
     if (::syscall(SYS_gettid) != tid_) error("tid is %ld", ::syscall(SYS_gettid));
