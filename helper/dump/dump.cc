@@ -1,9 +1,6 @@
 #include "helper/dump/dump.h"
 
 #include <signal.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -11,10 +8,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
-#include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
 #include "helper/dump/address_space_reader.h"
 #include "helper/dump/application_calls.h"
@@ -28,20 +23,28 @@
 #include "helper/dump/sharing_audit.h"
 #include "helper/dump/snapshot.h"
 #include "helper/dump/thread_reader.h"
+#include "helper/dump/timers_reader.h"
 #include "helper/image/image.h"
 #include "helper/memory/excluded.h"
 #include "helper/procfs/process_files.h"
 #include "helper/resources/process_audit.h"
 #include "helper/tracee/frozen_process.h"
-#include "helper/tracee/interrupted_call.h"
 #include "helper/tracee/remote_call.h"
 
 namespace stillpoint {
 namespace {
 
+constexpr absl::Duration kStopLimit = absl::Seconds(10);
 constexpr uint64_t kRootId = 1;  // of the one process's address space, file table, ...
 
 uint64_t nanoseconds(absl::Duration duration) { return static_cast<uint64_t>(absl::ToInt64Nanoseconds(duration)); }
+
+absl::StatusOr<Thread> stop_thread(pid_t tid, absl::Time deadline) {
+  ASSIGN_OR_RETURN(Thread thread, Thread::seize(tid));
+  RETURN_IF_ERROR(thread.interrupt());
+  RETURN_IF_ERROR(thread.wait_stopped(deadline));
+  return thread;
+}
 
 // One dump of one process, step by step. Whatever step fails, destroying the object lets the process run on.
 class Dump {
@@ -56,6 +59,8 @@ class Dump {
   absl::Status read_without_calls();
   absl::Status audit();
   absl::Status read_threads();
+  absl::Status read_pending_again();
+  absl::Status settle_signals();
   absl::Status let_sdk_thread_answer();
   absl::Status ask();
   absl::Status ask_other_threads();
@@ -66,7 +71,6 @@ class Dump {
   absl::Status end_process();
 
   bool has_sdk() const { return options_.sdk_thread != nullptr; }
-  pid_t living_tid() { return frozen_->threads().front().tid(); }
   std::vector<Range> excluded() const;
 
   const DumpOptions& options_;
@@ -79,6 +83,7 @@ class Dump {
   CodeGadgets gadgets_;
   absl::Time frozen_at_;
   std::optional<FrozenProcess> frozen_;
+  pid_t living_tid_ = 0;                     // of the process; a leader that has left shows neither mappings nor fds
   std::unique_ptr<ApplicationCalls> calls_;  // of the primary thread; gone when the pause ends
   Thread* primary_ = nullptr;
   std::optional<Snapshot> snapshot_;
@@ -92,6 +97,7 @@ absl::Status Dump::freeze() {
   frozen_at_ = absl::Now();
   ASSIGN_OR_RETURN(frozen_, FrozenProcess::freeze(options_.pid, frozen_at_ + options_.freeze_limit));
   statistics_.set_freeze_ns(nanoseconds(absl::Now() - frozen_at_));
+  living_tid_ = frozen_->threads().front().tid();
   die_if_stage("frozen");
   if (options_.authorize) RETURN_IF_ERROR(options_.authorize(options_.pid));
   return absl::OkStatus();
@@ -103,19 +109,18 @@ absl::Status Dump::read_without_calls() {
   process.set_file_table(kRootId);
   process.set_signal_table(kRootId);
   process.set_filesystem_context(kRootId);
-  RETURN_IF_ERROR(read_process(options_.pid, frozen_->threads().front(), process));
+  RETURN_IF_ERROR(read_process(options_.pid, process));
   process.set_inherits_session(process.session() != options_.pid);
   model::FilesystemContext& context = *tree_.add_filesystem_contexts();
   context.set_id(kRootId);
-  RETURN_IF_ERROR(read_filesystem_context(options_.pid, living_tid(), context));
-  RETURN_IF_ERROR(read_clocks(*tree_.mutable_clocks()));
+  RETURN_IF_ERROR(read_filesystem_context(options_.pid, living_tid_, context));
 
   std::set<int> left_out;
   if (has_sdk()) left_out.insert(options_.sdk_thread->own_fds().begin(), options_.sdk_thread->own_fds().end());
   RETURN_IF_ERROR(files_.scan(options_.pid, left_out, kRootId));
   model::AddressSpace& space = *tree_.add_address_spaces();
   space.set_id(kRootId);
-  return memory_.read(options_.pid, living_tid(), findings_, space);
+  return memory_.read(options_.pid, living_tid_, findings_, space);
 }
 
 absl::Status Dump::audit() {
@@ -129,11 +134,47 @@ absl::Status Dump::read_threads() {
   model::Process& process = *tree_.mutable_processes(0);
   for (Thread& thread : frozen_->threads()) {
     model::Thread& out = *process.add_threads();
-    RETURN_IF_ERROR(with_context(read_thread(options_.pid, thread, process, out), absl::StrCat("tid ", thread.tid())));
-    // A mere stop turns some calls into EINTR: the application that runs on re-issues them.
-    const bool signal_waits = process.pending_signals_size() > 0 || out.pending_signals_size() > 0;
-    ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());
-    if (!signal_waits && reissue_interrupted_call(registers)) RETURN_IF_ERROR(thread.set_registers(registers));
+    RETURN_IF_ERROR(with_context(read_thread(options_.pid, thread, out), absl::StrCat("tid ", thread.tid())));
+    RETURN_IF_ERROR(read_pending_signals(thread, /*shared=*/false, out));
+  }
+  return read_pending_signals(frozen_->threads().front(), /*shared=*/true, process);
+}
+
+// The SDK's thread runs by now. It is stopped again for a moment when a timer sends its signals to it alone, or when it
+// is the only thread.
+absl::Status Dump::read_pending_again() {
+  model::Process& process = *tree_.mutable_processes(0);
+  Thread* any = nullptr;
+  for (model::Thread& out : *process.mutable_threads()) {
+    Thread* thread = frozen_->find(out.tid());
+    if (thread == nullptr || !thread->stopped()) continue;
+    RETURN_IF_ERROR(read_pending_signals(*thread, /*shared=*/false, out));
+    any = thread;
+  }
+  const auto aimed_at_sdk = [this](const model::PosixTimer& timer) {
+    return (timer.notify() & SIGEV_THREAD_ID) != 0 && timer.notify_tid() == options_.sdk_thread->tid();
+  };
+  const auto& timers = process.posix_timers();
+  if (has_sdk() && (any == nullptr || std::any_of(timers.begin(), timers.end(), aimed_at_sdk))) {
+    ASSIGN_OR_RETURN(Thread thread, stop_thread(options_.sdk_thread->tid(), absl::Now() + kStopLimit));
+    for (model::Thread& out : *process.mutable_threads()) {
+      if (out.tid() == thread.tid()) RETURN_IF_ERROR(read_pending_signals(thread, /*shared=*/false, out));
+    }
+    RETURN_IF_ERROR(read_pending_signals(thread, /*shared=*/true, process));
+    return thread.detach();
+  }
+  return any == nullptr ? absl::OkStatus() : read_pending_signals(*any, /*shared=*/true, process);
+}
+
+// Late, when nothing is asked any more: what the timers do on the way counts.
+absl::Status Dump::settle_signals() {
+  model::Process& process = *tree_.mutable_processes(0);
+  RETURN_IF_ERROR(ask_timers(
+      *calls_, [this] { return read_pending_again(); }, process));
+  RETURN_IF_ERROR(read_clocks(*tree_.mutable_clocks()));
+  ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(options_.pid, living_tid_));
+  for (model::Thread& thread : *process.mutable_threads()) {
+    if (!thread.restored_marker()) RETURN_IF_ERROR(prepare_thread(process, status.caught, thread));
   }
   return absl::OkStatus();
 }
@@ -153,7 +194,7 @@ absl::Status Dump::let_sdk_thread_answer() {
 }
 
 absl::Status Dump::ask() {
-  ASSIGN_OR_RETURN(gadgets_, find_gadgets(living_tid(), memory_.mappings()));
+  ASSIGN_OR_RETURN(gadgets_, find_gadgets(living_tid_, memory_.mappings()));
   if (has_sdk()) {
     RETURN_IF_ERROR(let_sdk_thread_answer());
   } else {
@@ -170,7 +211,8 @@ absl::Status Dump::ask() {
   signals.set_id(kRootId);
   RETURN_IF_ERROR(ask_signal_actions(*calls_, signals));
   RETURN_IF_ERROR(AddressSpaceReader::ask(*calls_, *tree_.mutable_address_spaces(0)));
-  return ask_other_threads();
+  RETURN_IF_ERROR(ask_other_threads());
+  return settle_signals();
 }
 
 absl::Status Dump::ask_other_threads() {

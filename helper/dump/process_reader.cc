@@ -3,7 +3,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <time.h>
 
 #include <cerrno>
@@ -32,11 +31,6 @@ absl::StatusOr<int64_t> clock_ns(clockid_t clock) {
   timespec now{};
   if (::clock_gettime(clock, &now) != 0) return errno_status(errno, "clock_gettime");
   return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
-}
-
-int64_t nanoseconds(const timespec& t) { return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec; }
-uint64_t microseconds(const timeval& t) {
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000 + static_cast<uint64_t>(t.tv_usec);
 }
 
 absl::StatusOr<uint64_t> read_number(const std::string& path, int base) {
@@ -77,15 +71,13 @@ absl::Status read_timer_list(pid_t pid, model::Process& out) {
 
 }  // namespace
 
-absl::Status read_process(pid_t pid, const Thread& thread, model::Process& out) {
+absl::Status read_process(pid_t pid, model::Process& out) {
   out.set_pid(pid);
   ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid));
   out.set_parent_pid(stat.parent_pid);
   out.set_process_group(stat.process_group);
   out.set_session(stat.session);
   out.set_controlling_terminal(stat.controlling_terminal);
-  ASSIGN_OR_RETURN(const std::vector<std::string> pending, thread.pending_signals(/*shared=*/true));
-  for (const std::string& siginfo : pending) out.add_pending_signals()->set_siginfo(siginfo);
 
   for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
     rlimit limit{};
@@ -131,26 +123,6 @@ absl::Status read_clocks(model::Clocks& out) {
 
 absl::Status ask_process(ApplicationCalls& calls, model::Process& out) {
   const uint64_t scratch = calls.scratch();
-  for (const int which : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF}) {
-    ASSIGN_OR_RETURN(const itimerval timer,
-                     calls.fetch<itimerval>("getitimer", SYS_getitimer, {static_cast<uint64_t>(which), scratch}));
-    // A periodic ITIMER_REAL whose SIGALRM still waits reads as 0: the kernel arms it again when the signal is taken.
-    const uint64_t interval = microseconds(timer.it_interval);
-    const uint64_t value = microseconds(timer.it_value) != 0 ? microseconds(timer.it_value) : interval;
-    if (value == 0) continue;
-    model::IntervalTimer* entry = out.add_interval_timers();
-    entry->set_which(static_cast<uint32_t>(which));
-    entry->set_interval_us(interval);
-    entry->set_value_us(value);
-  }
-  for (model::PosixTimer& timer : *out.mutable_posix_timers()) {
-    const uint64_t id = static_cast<uint64_t>(timer.id());
-    ASSIGN_OR_RETURN(const itimerspec left, calls.fetch<itimerspec>("timer_gettime", SYS_timer_gettime, {id, scratch}));
-    timer.set_interval_ns(nanoseconds(left.it_interval));
-    timer.set_value_ns(nanoseconds(left.it_value));
-    ASSIGN_OR_RETURN(const int64_t overrun, calls.checked("timer_getoverrun", SYS_timer_getoverrun, {id}));
-    timer.set_overrun(static_cast<int32_t>(overrun));
-  }
   ASSIGN_OR_RETURN(const int subreaper,
                    calls.fetch<int>("prctl(PR_GET_CHILD_SUBREAPER)", SYS_prctl, {PR_GET_CHILD_SUBREAPER, scratch}));
   out.set_child_subreaper(subreaper != 0);

@@ -7,17 +7,15 @@
 #include "absl/status/status.h"
 #include "helper/dump/application_calls.h"
 #include "helper/model/model.pb.h"
-#include "helper/tracee/thread.h"
 
 namespace stillpoint {
 
-// Everything /proc tells. `thread` is any stopped thread of the process (the process-wide signal queue is read through
-// it).
-absl::Status read_process(pid_t pid, const Thread& thread, model::Process& out);
+// Everything /proc tells.
+absl::Status read_process(pid_t pid, model::Process& out);
 absl::Status read_filesystem_context(pid_t pid, pid_t tid, model::FilesystemContext& out);
 absl::Status read_clocks(model::Clocks& out);
 
-// What only the process itself can say.
+// What only the process itself can say. Its timers: timers_reader.h.
 absl::Status ask_process(ApplicationCalls& calls, model::Process& out);
 // Handlers of the signals that /proc/PID/status names as caught or ignored.
 absl::Status ask_signal_actions(ApplicationCalls& calls, model::SignalTable& out);

@@ -95,22 +95,9 @@ absl::Status read_rseq(pid_t pid, const Thread& thread, GeneralRegisters& regist
   return absl::OkStatus();
 }
 
-// Of a model::Process or model::Thread: bit N-1 for signal N.
-template <typename T>
-uint64_t pending_set(const T& of) {
-  uint64_t set = 0;
-  for (const model::PendingSignal& pending : of.pending_signals()) {
-    int number = 0;  // siginfo_t begins with si_signo
-    if (pending.siginfo().size() < sizeof number) continue;
-    std::memcpy(&number, pending.siginfo().data(), sizeof number);
-    if (number >= 1 && number <= 64) set |= uint64_t{1} << (number - 1);
-  }
-  return set;
-}
-
 }  // namespace
 
-absl::Status read_thread(pid_t pid, const Thread& thread, const model::Process& process, model::Thread& out) {
+absl::Status read_thread(pid_t pid, const Thread& thread, model::Thread& out) {
   const pid_t tid = thread.tid();
   out.set_tid(tid);
   ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());
@@ -118,13 +105,9 @@ absl::Status read_thread(pid_t pid, const Thread& thread, const model::Process& 
   out.set_extended_registers(std::move(extended));
   ASSIGN_OR_RETURN(const uint64_t mask, thread.signal_mask());
   out.set_signal_mask(mask);
-  ASSIGN_OR_RETURN(const std::vector<std::string> pending, thread.pending_signals(/*shared=*/false));
-  for (const std::string& siginfo : pending) out.add_pending_signals()->set_siginfo(siginfo);
   RETURN_IF_ERROR(read_rseq(pid, thread, registers, out));
-  ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(pid, tid));
-  const uint64_t deliverable = (pending_set(process) | pending_set(out)) & ~mask;
-  RETURN_IF_ERROR(prepare_for_new_task(registers, tid, (deliverable & status.caught) != 0));
   out.set_general_registers(bytes_of(registers));
+  ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(pid, tid));
 
   uint64_t robust_list = 0;
   size_t robust_length = 0;
@@ -135,6 +118,16 @@ absl::Status read_thread(pid_t pid, const Thread& thread, const model::Process& 
   out.set_robust_list_length(robust_length);
   take_credentials(status, out);
   return read_scheduling(tid, out);
+}
+
+absl::Status prepare_thread(const model::Process& process, uint64_t caught, model::Thread& out) {
+  GeneralRegisters registers{};
+  if (out.general_registers().size() != sizeof registers) return absl::InternalError("registers were not read");
+  std::memcpy(&registers, out.general_registers().data(), sizeof registers);
+  const uint64_t deliverable = (model::pending_set(process) | model::pending_set(out)) & ~out.signal_mask();
+  RETURN_IF_ERROR(prepare_for_new_task(registers, out.tid(), (deliverable & caught) != 0));
+  out.set_general_registers(bytes_of(registers));
+  return absl::OkStatus();
 }
 
 absl::Status ask_thread(ApplicationCalls& calls, model::Thread& out) {

@@ -70,13 +70,26 @@ absl::Status read_times(const OpenFileView& file, TimerfdDetail& detail) {
   return absl::OkStatus();
 }
 
+// Timers run on while the process stands still: the time that is kept is one that was read between two readings of the
+// same number of expirations. (A periodic one that is faster than the readings never shows the same number twice.)
+absl::Status read_consistent_times(const OpenFileView& file, TimerfdDetail& detail) {
+  constexpr int kRounds = 8;
+  RETURN_IF_ERROR(read_times(file, detail));
+  for (int round = 0; file.fd >= 0 && round < kRounds; ++round) {
+    const uint64_t ticks = detail.ticks();
+    RETURN_IF_ERROR(read_times(file, detail));
+    if (detail.ticks() == ticks) break;
+  }
+  return absl::OkStatus();
+}
+
 // An armed timer whose moment is just now reads as disarmed until its interrupt has run.
 absl::Status read_settled_times(const OpenFileView& file, TimerfdDetail& detail) {
-  RETURN_IF_ERROR(read_times(file, detail));
+  RETURN_IF_ERROR(read_consistent_times(file, detail));
   if (file.fd < 0 || detail.value_ns() != 0 || detail.ticks() != 0) return absl::OkStatus();
   const timespec moment = {.tv_sec = 0, .tv_nsec = 200'000};
   ::nanosleep(&moment, nullptr);
-  return read_times(file, detail);
+  return read_consistent_times(file, detail);
 }
 
 absl::Status make_absolute(TimerfdDetail& detail) {

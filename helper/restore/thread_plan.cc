@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
+#include "helper/model/pending_signal.h"
 
 namespace stillpoint {
 namespace {
@@ -44,13 +45,6 @@ void plan_scheduling(const model::Thread& thread, CallList& calls) {
   if (thread.io_priority() != 0) {
     calls.add("ioprio_set" + tid, SYS_ioprio_set, {kIoprioWhoProcess, 0, thread.io_priority()}).may_fail = true;
   }
-}
-
-int signal_of(const model::PendingSignal& pending) {
-  int number = 0;  // siginfo_t begins with si_signo
-  if (pending.siginfo().size() >= sizeof number)
-    std::copy_n(pending.siginfo().data(), sizeof number, reinterpret_cast<char*>(&number));
-  return number;
 }
 
 timespec to_timespec(int64_t ns) { return {ns / 1'000'000'000, ns % 1'000'000'000}; }
@@ -153,7 +147,7 @@ void plan_thread(const model::Thread& thread, int pid, const CallerCredentials& 
   plan_scheduling(thread, calls);
   for (const model::PendingSignal& pending : thread.pending_signals()) {
     calls.add("rt_tgsigqueueinfo" + tid, SYS_rt_tgsigqueueinfo,
-              {pid, thread.tid(), signal_of(pending), calls.data(pending.siginfo())});
+              {pid, thread.tid(), model::signal_number(pending), calls.data(pending.siginfo())});
   }
   plan_credentials(thread.credentials(), caller, calls);
   if (thread.parent_death_signal() != 0) {
@@ -189,7 +183,7 @@ void plan_late(const model::Process& process, CallList& calls, std::vector<std::
   }
   for (const model::PendingSignal& pending : process.pending_signals()) {
     calls.add("rt_sigqueueinfo", SYS_rt_sigqueueinfo,
-              {process.pid(), signal_of(pending), calls.data(pending.siginfo())});
+              {process.pid(), model::signal_number(pending), calls.data(pending.siginfo())});
   }
   plan_limits(process, calls, notes);
   calls.add("personality", SYS_personality, {process.personality()});
