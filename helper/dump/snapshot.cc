@@ -43,13 +43,28 @@ absl::Status check_not_adopting(pid_t application, RemoteCalls& calls) {
   return absl::OkStatus();
 }
 
-// A clone by remote call; the new task is ours, stopped, and exits by itself if we die before it is isolated.
-absl::StatusOr<Thread> clone_remotely(RemoteCalls& calls, uint64_t flags, uint64_t stack) {
-  ASSIGN_OR_RETURN(const uint64_t result, calls.checked_call("clone", SYS_clone, {flags, stack, 0, 0, 0}));
-  const pid_t child = calls.last_child() != 0 ? calls.last_child() : static_cast<pid_t>(result);
-  Thread thread = Thread::adopt(child);
+// A new task that is traced by us from birth.
+absl::StatusOr<Thread> take_over(pid_t pid, unsigned options) {
+  Thread thread = Thread::adopt(pid, options);
   RETURN_IF_ERROR(thread.wait_stopped(absl::Now() + kStopLimit));
   return thread;
+}
+
+// The one in between shares the memory, so only the snapshot's fork copies page tables. It is let go at the end,
+// whatever comes of it: returning from its clone it finds exit_group on its stack, and so does the snapshot, should we
+// die before it is isolated.
+absl::StatusOr<Thread> fork_in_between(pid_t between_pid, unsigned options, const CodeGadgets& gadgets) {
+  ASSIGN_OR_RETURN(Thread between, take_over(between_pid, options));
+  absl::StatusOr<Thread> copy = absl::InternalError("not cloned");
+  {
+    ASSIGN_OR_RETURN(RemoteCalls calls, RemoteCalls::begin(between, between_pid, gadgets));
+    ASSIGN_OR_RETURN(const uint64_t result, calls.checked_call("clone", SYS_clone, {CLONE_FILES, 0, 0, 0, 0}));
+    copy = take_over(calls.last_child() != 0 ? calls.last_child() : static_cast<pid_t>(result), between.options());
+    RETURN_IF_ERROR(copy.status());
+    die_if_stage("snapshot-forked");
+  }
+  RETURN_IF_ERROR(between.detach());
+  return copy;
 }
 
 }  // namespace
@@ -71,24 +86,15 @@ absl::StatusOr<Snapshot> Snapshot::fork_by_sdk(SdkThreadConnection& sdk, const C
 absl::StatusOr<Snapshot> Snapshot::fork_by_remote_calls(pid_t application, Thread& thread, RemoteCalls& calls,
                                                         const CodeGadgets& gadgets) {
   RETURN_IF_ERROR(check_not_adopting(application, calls));
-  RETURN_IF_ERROR(thread.set_options(kFollowForks));
-  ASSIGN_OR_RETURN(const uint64_t stack, calls.exiting_child_stack());
-  // The one in between shares the memory, so only the snapshot's fork copies page tables.
-  ASSIGN_OR_RETURN(Thread between, clone_remotely(calls, CLONE_VM | CLONE_FILES, stack));
-  const pid_t between_pid = between.tid();
-  absl::StatusOr<Thread> copy = absl::InternalError("not cloned");
-  {
-    ASSIGN_OR_RETURN(RemoteCalls between_calls, RemoteCalls::begin(between, between_pid, gadgets));
-    copy = clone_remotely(between_calls, CLONE_FILES, 0);
-    RETURN_IF_ERROR(copy.status());
-    die_if_stage("snapshot-forked");
-  }
-  // Returning from its clone it finds exit_group on its stack.
-  RETURN_IF_ERROR(between.detach());
-  between.forget();
+  const unsigned options = thread.options();
+  RETURN_IF_ERROR(thread.set_options(options | kFollowForks));
+  ASSIGN_OR_RETURN(const pid_t between, calls.start_intermediate());
+  absl::StatusOr<Thread> copy = fork_in_between(between, thread.options(), gadgets);
+  const absl::Status finished = calls.finish_intermediate();
+  RETURN_IF_ERROR(copy.status());
   Snapshot snapshot(*std::move(copy));
-  RETURN_IF_ERROR(calls.checked_call("wait4", SYS_wait4, {static_cast<uint64_t>(between_pid), 0, __WALL, 0}).status());
-  RETURN_IF_ERROR(thread.set_options(0));
+  RETURN_IF_ERROR(finished);
+  RETURN_IF_ERROR(thread.set_options(options));
   RETURN_IF_ERROR(snapshot.isolate(gadgets));
   return snapshot;
 }

@@ -1,9 +1,11 @@
 #include "helper/tracee/remote_call.h"
 
 #include <linux/rseq.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <memory>
@@ -32,9 +34,10 @@ constexpr absl::Duration kCallLimit = absl::Seconds(60);
 constexpr absl::Duration kStopLimit = absl::Seconds(10);
 constexpr size_t kMaxArguments = 6;
 
-// Where things lie below the red zone, from high to low: extended state, frame, scratch, the frame for a child.
+// Where things lie below the red zone, from high to low: extended state, frame, the frame that waits for an
+// intermediate task, scratch, the frame for a child, which uses what is below as its stack.
 struct Layout {
-  uint64_t high = 0, extended_state = 0, frame = 0, scratch = 0, child_frame = 0;
+  uint64_t high = 0, extended_state = 0, frame = 0, wait_frame = 0, scratch = 0, child_frame = 0;
 };
 
 // As the kernel places a frame: on entry to a handler rsp + 8 is a multiple of 16.
@@ -45,7 +48,8 @@ Layout lay_out(uint64_t stack_pointer, size_t extended_state_size) {
   layout.high = stack_pointer - kRedZone;
   layout.extended_state = (layout.high - extended_state_size) & ~uint64_t{63};
   layout.frame = frame_below(layout.extended_state);
-  layout.scratch = (layout.frame - RemoteCalls::kScratchSize) & ~uint64_t{63};
+  layout.wait_frame = frame_below(layout.frame);
+  layout.scratch = (layout.wait_frame - RemoteCalls::kScratchSize) & ~uint64_t{63};
   layout.child_frame = frame_below(layout.scratch);
   return layout;
 }
@@ -108,13 +112,16 @@ struct RemoteCalls::State {
   Layout layout;
   StackLoan loan;
   pid_t last_child = 0;
-  bool active = false;  // registers are changed
-  bool called = false;  // the thread has left its PTRACE_EVENT_STOP
+  bool active = false;    // registers are changed
+  bool called = false;    // the thread has left its PTRACE_EVENT_STOP
+  bool in_clone = false;  // it stands in the middle of start_intermediate()'s clone
 
   absl::Status prepare();
   absl::Status write_frames();
   absl::Status enter();
-  absl::StatusOr<int64_t> run(long number);
+  absl::Status set_call(long number, const uint64_t (&arguments)[kMaxArguments], uint64_t return_frame);
+  absl::StatusOr<int64_t> run(long number, bool inside = false, bool to_child = false);
+  absl::Status write_wait_frame();
   absl::StatusOr<int> note_stop(const Thread::Stop& stop);
   absl::Status stop_again();
   absl::Status leave();
@@ -174,6 +181,44 @@ absl::Status RemoteCalls::State::write_frames() {
   return loan.write(make_signal_frame(child), layout.child_frame);
 }
 
+// What an orphan comes through on its way out of start_intermediate()'s clone: wait4() for the task, whose pid the
+// clone itself puts into the frame (CLONE_PARENT_SETTID), then the frame that holds the thread's own context.
+absl::Status RemoteCalls::State::write_wait_frame() {
+  constexpr uint64_t kNobody = 0x7fffffff;  // above any pid: what waits when there was no clone gets ECHILD
+  SignalFrameContext wait;
+  wait.registers = saved;
+  wait.registers.rip = gadgets.syscall_ret;
+  wait.registers.rsp = layout.frame;
+  wait.registers.eflags = kPlainFlags;
+  wait.registers.rax = SYS_wait4;
+  wait.registers.rdi = kNobody;
+  wait.registers.rsi = 0;
+  wait.registers.rdx = __WALL;
+  wait.registers.r10 = 0;
+  wait.signal_mask = kAllSignals;
+  wait.return_address = gadgets.rt_sigreturn;
+  return loan.write(make_signal_frame(wait), layout.wait_frame);
+}
+
+// `return_frame`: what the orphan finds behind the call.
+absl::Status RemoteCalls::State::set_call(long number, const uint64_t (&arguments)[kMaxArguments],
+                                          uint64_t return_frame) {
+  GeneralRegisters registers = saved;
+  registers.rip = gadgets.syscall_ret;
+  registers.rsp = return_frame;  // ret leads into the rt_sigreturn stub
+  registers.eflags = kPlainFlags;
+  registers.orig_rax = kNotInCall;
+  registers.rax = static_cast<uint64_t>(number);
+  registers.rdi = arguments[0];
+  registers.rsi = arguments[1];
+  registers.rdx = arguments[2];
+  registers.r10 = arguments[3];
+  registers.r8 = arguments[4];
+  registers.r9 = arguments[5];
+  last_child = 0;
+  return thread->set_registers(registers);
+}
+
 // First the registers, then the mask: from the first change on an orphaned thread runs into its frame, which holds
 // both.
 absl::Status RemoteCalls::State::enter() {
@@ -204,16 +249,18 @@ absl::StatusOr<int> RemoteCalls::State::note_stop(const Thread::Stop& stop) {
   }
 }
 
-// From wherever the thread is through one call to its end.
-absl::StatusOr<int64_t> RemoteCalls::State::run(long number) {
+// From wherever the thread is (`inside` the call already, or before it) through one call to its end, or only
+// `to_child`: until it has made one, whose pid is the result.
+absl::StatusOr<int64_t> RemoteCalls::State::run(long number, bool inside, bool to_child) {
   const absl::Time deadline = absl::Now() + kCallLimit;
-  bool inside = false, again = false;
+  bool again = false;
   for (int signal = 0;;) {
     RETURN_IF_ERROR(thread->resume_to_syscall_stop(signal));
     called = true;
     ASSIGN_OR_RETURN(const Thread::Stop stop, thread->wait_stop(deadline));
     if (!stop.syscall) {
       ASSIGN_OR_RETURN(signal, note_stop(stop));
+      if (to_child && last_child != 0) return last_child;
       continue;
     }
     signal = 0;
@@ -288,26 +335,14 @@ absl::Status RemoteCalls::end() { return state_ == nullptr ? absl::OkStatus() : 
 
 absl::StatusOr<int64_t> RemoteCalls::call(long number, std::initializer_list<uint64_t> arguments) {
   if (state_ == nullptr || !state_->active) return absl::FailedPreconditionError("remote calls have ended");
+  if (state_->in_clone) return absl::FailedPreconditionError("an intermediate task is not finished");
   if (arguments.size() > kMaxArguments) return absl::InvalidArgumentError("a system call has six arguments at most");
   uint64_t values[kMaxArguments] = {};
   std::copy(arguments.begin(), arguments.end(), values);
 
   State& state = *state_;
   if (state.called && !state.thread->stopped()) RETURN_IF_ERROR(state.stop_again());  // the last call timed out
-  GeneralRegisters registers = state.saved;
-  registers.rip = state.gadgets.syscall_ret;
-  registers.rsp = state.layout.frame;  // ret leads into the rt_sigreturn stub
-  registers.eflags = kPlainFlags;
-  registers.orig_rax = kNotInCall;
-  registers.rax = static_cast<uint64_t>(number);
-  registers.rdi = values[0];
-  registers.rsi = values[1];
-  registers.rdx = values[2];
-  registers.r10 = values[3];
-  registers.r8 = values[4];
-  registers.r9 = values[5];
-  RETURN_IF_ERROR(state.thread->set_registers(registers));
-  state.last_child = 0;
+  RETURN_IF_ERROR(state.set_call(number, values, state.layout.frame));
   return state.run(number);
 }
 
@@ -326,6 +361,29 @@ uint64_t RemoteCalls::scratch() const { return state_->layout.scratch; }
 uint64_t RemoteCalls::borrowed_address() const { return state_->loan.address(); }
 const std::string& RemoteCalls::borrowed_bytes() const { return state_->loan.original(); }
 const GeneralRegisters& RemoteCalls::saved_registers() const { return state_->saved; }
+
+absl::StatusOr<pid_t> RemoteCalls::start_intermediate() {
+  State& state = *state_;
+  if (!state.active) return absl::FailedPreconditionError("remote calls have ended");
+  RETURN_IF_ERROR(state.write_wait_frame());
+  const uint64_t arguments[kMaxArguments] = {CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PARENT_SETTID,
+                                             state.layout.child_frame, state.layout.wait_frame + kSignalFrameRdi};
+  RETURN_IF_ERROR(state.set_call(SYS_clone, arguments, state.layout.wait_frame));
+  ASSIGN_OR_RETURN(const int64_t result, state.run(SYS_clone, /*inside=*/false, /*to_child=*/true));
+  if (result < 0) {
+    return errno_status(static_cast<int>(-result), absl::StrCat("clone(...) in tid ", state.thread->tid()));
+  }
+  state.in_clone = true;
+  return static_cast<pid_t>(result);
+}
+
+absl::Status RemoteCalls::finish_intermediate() {
+  State& state = *state_;
+  if (!state.in_clone) return absl::FailedPreconditionError("there is no intermediate task");
+  state.in_clone = false;
+  ASSIGN_OR_RETURN(const int64_t pid, state.run(SYS_clone, /*inside=*/true));
+  return checked_call("wait4", SYS_wait4, {static_cast<uint64_t>(pid), 0, __WALL, 0}).status();
+}
 
 absl::StatusOr<uint64_t> RemoteCalls::exiting_child_stack() {
   if (!state_->active) return absl::FailedPreconditionError("remote calls have ended");

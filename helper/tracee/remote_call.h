@@ -59,6 +59,14 @@ class RemoteCalls {
   // calls exit_group. Valid until the object goes.
   absl::StatusOr<uint64_t> exiting_child_stack();
 
+  // Clones a task that shares memory and fd table (CLONE_VM, CLONE_FILES), has no exit signal and exits by itself when
+  // it is let go; its pid. It is traced and about to stop, under PTRACE_O_TRACEVFORK, which must be set. This thread
+  // stands still inside its clone until finish_intermediate(), which ends the clone and waits for the task, to be
+  // called when it has been let go. If the helper dies before, both happen by themselves: no zombie is left, and this
+  // thread's stack, which the task uses too, is not touched before the task has ended (CLONE_VFORK).
+  absl::StatusOr<pid_t> start_intermediate();
+  absl::Status finish_intermediate();
+
   // What the thread's memory at borrowed_address() held and will hold again: a child forked meanwhile has frame and
   // scratch there instead.
   uint64_t borrowed_address() const;

@@ -3,6 +3,7 @@
 #include <cpuid.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -31,6 +32,7 @@ struct SignalFrame {
   char siginfo[128];
 };
 static_assert(sizeof(SignalFrame) == kSignalFrameSize);
+static_assert(offsetof(SignalFrame, context) + offsetof(SignalContext, di) == kSignalFrameRdi);
 
 constexpr uint64_t kUcFpXstate = 1, kUcSigcontextSs = 2, kUcStrictRestoreSs = 4;
 // A mode sigaltstack(2) does not know: the kernel ignores that error and keeps the stack the thread has.

@@ -13,6 +13,7 @@
 namespace stillpoint {
 
 inline constexpr size_t kSignalFrameSize = 440;
+inline constexpr size_t kSignalFrameRdi = 112;  // where a frame keeps that register
 
 // The context a frame restores. The alternate signal stack is left alone; system call restarts do not take place.
 struct SignalFrameContext {

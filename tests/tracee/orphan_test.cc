@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
+#include <string>
 
 #include "absl/time/clock.h"
 #include "target_process.h"
@@ -162,6 +164,59 @@ TEST_P(OrphanedSnapshotTest, ExitsByItself) {
 
 INSTANTIATE_TEST_SUITE_P(Adopted, OrphanedSnapshotTest, ::testing::Bool(),
                          [](const auto& instance) { return instance.param ? "AfterCalls" : "AtBirth"; });
+
+// The task between the target and its snapshot: when the helper dies, it ends, and the target has waited for it.
+class OrphanedIntermediateTest : public OrphanTest, public ::testing::WithParamInterface<const char*> {};
+
+int start_intermediate_and_die(pid_t pid, const std::string& stage) {
+  FrozenProcess frozen = freeze_or_die(pid);
+  Thread& thread = frozen.threads().front();
+  if (!thread.set_options(PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK).ok()) return 1;
+  auto calls = RemoteCalls::begin(thread, pid, gadgets_of(pid));
+  if (!calls.ok()) return 2;
+  if (stage == "remote-call-entered") ::setenv("STILLPOINT_DIE_AT", stage.c_str(), 1);
+  const auto task = calls->start_intermediate();
+  if (!task.ok()) return 3;
+  if (stage == "started") ::raise(SIGKILL);
+  {
+    Thread between = Thread::adopt(*task, thread.options());
+    if (!between.wait_stopped(absl::Now() + kPatience).ok()) return 4;
+    auto inner = RemoteCalls::begin(between, *task, gadgets_of(pid));
+    if (!inner.ok() || inner->call(SYS_getpid).value() != *task) return 5;
+    if (stage == "used") ::raise(SIGKILL);
+    if (!inner->end().ok()) return 6;
+  }
+  if (stage == "remote-call-done") ::setenv("STILLPOINT_DIE_AT", stage.c_str(), 1);
+  if (!calls->finish_intermediate().ok()) return 7;
+  return stage == "finished" && calls->end().ok() && frozen.thaw().ok() ? 0 : 8;
+}
+
+TEST_P(OrphanedIntermediateTest, LeavesNoChild) {
+  const std::string stage = GetParam();
+  TargetProcess target({"blocked", "30", "helper-dies"});
+  for (int i = 0; i < 20; ++i) {
+    ChildProcess helper([&] { return start_intermediate_and_die(target.pid(), stage); });
+    const int status = helper.wait();
+    if (stage.find("remote-call-") == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 8) {
+      GTEST_SKIP() << "built without STILLPOINT_TEST_SWITCHES";
+    }
+    ASSERT_EQ(status, stage == "finished" ? 0 : SIGKILL) << "exit code " << WEXITSTATUS(status);
+    ASSERT_TRUE(eventually([&] {
+      const auto children = procfs::read_children(target.pid());
+      return children.ok() && children->empty();
+    })) << "round "
+        << i;
+  }
+  target.finish();
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, OrphanedIntermediateTest,
+                         ::testing::Values("remote-call-entered", "started", "used", "remote-call-done", "finished"),
+                         [](const auto& instance) {
+                           std::string name = instance.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace stillpoint
