@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--sanitize | --tidy] [--no-install] [--build-dir DIR] [--jobs N] [-- CTEST-ARGUMENT...]
 #
-#   --sanitize  builds with AddressSanitizer and UndefinedBehaviorSanitizer into build-asan and runs the unit tests
+#   --sanitize  builds with AddressSanitizer and UndefinedBehaviorSanitizer into build-asan and runs the same tests
 #   --tidy      runs clang-tidy over the tree instead of the tests
 #
 # Exit codes: 0 all tests passed (skipped ones are listed with their reasons), 1 something failed.

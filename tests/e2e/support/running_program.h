@@ -13,7 +13,7 @@
 namespace stillpoint::e2e {
 
 // Generous: a loaded machine is slow, a hung program is hung for ever.
-inline constexpr std::chrono::seconds kPatience{60};
+inline constexpr std::chrono::seconds kPatience{60 * STILLPOINT_TIMEOUT_FACTOR};
 
 // Polls until `condition` holds or kPatience is over; says which.
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds patience = kPatience);
