@@ -37,9 +37,11 @@ absl::Status with_context(const absl::Status& status, absl::string_view context)
 // ASSIGN_OR_RETURN(auto value, f()) for an f that returns absl::StatusOr.
 #define ASSIGN_OR_RETURN(declaration, expression) \
   ASSIGN_OR_RETURN_(STILLPOINT_CONCAT(status_or_, __LINE__), declaration, expression)
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration is no expression.
 #define ASSIGN_OR_RETURN_(temporary, declaration, expression) \
   auto temporary = (expression);                              \
   if (!temporary.ok()) return std::move(temporary).status();  \
   declaration = *std::move(temporary)
+// NOLINTEND(bugprone-macro-parentheses)
 
 #endif  // STILLPOINT_HELPER_BASE_ERRORS_H_
