@@ -23,8 +23,12 @@ bool feature_disabled(absl::string_view feature) {
 }
 
 void die_if_stage(absl::string_view stage) {
-  const char* wanted = ::getenv("STILLPOINT_DIE_AT");
-  if (wanted == nullptr || stage != wanted) return;
+  const auto wanted = [stage](const char* variable) {
+    const char* value = ::getenv(variable);
+    return value != nullptr && stage == value;
+  };
+  if (wanted("STILLPOINT_STOP_AT")) ::kill(::getpid(), SIGSTOP);
+  if (!wanted("STILLPOINT_DIE_AT")) return;
   ::kill(::getpid(), SIGKILL);
   ::_exit(128 + SIGKILL);  // pid 1 of a pid namespace cannot kill itself
 }

@@ -12,8 +12,8 @@ namespace stillpoint {
 // use of a kernel feature that has a fallback asks here first.
 bool feature_disabled(absl::string_view feature);
 
-// Kills the calling process with SIGKILL when STILLPOINT_DIE_AT equals `stage`.
-// The stages are listed in docs/testing.md.
+// Kills the calling process with SIGKILL when STILLPOINT_DIE_AT equals `stage`, and stops it with SIGSTOP when
+// STILLPOINT_STOP_AT does. The stages are listed in docs/testing.md.
 void die_if_stage(absl::string_view stage);
 
 }  // namespace stillpoint

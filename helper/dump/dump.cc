@@ -13,6 +13,7 @@
 #include "helper/base/test_switch.h"
 #include "helper/dump/address_space_reader.h"
 #include "helper/dump/application_calls.h"
+#include "helper/dump/group_stop.h"
 #include "helper/dump/manifest_builder.h"
 #include "helper/dump/mapped_files.h"
 #include "helper/dump/open_files_reader.h"
@@ -85,6 +86,7 @@ class Dump {
   std::optional<FrozenProcess> frozen_;
   pid_t living_tid_ = 0;                     // of the process; a leader that has left shows neither mappings nor fds
   std::unique_ptr<ApplicationCalls> calls_;  // of the primary thread; gone when the pause ends
+  bool stopped_ = false;                     // by job control
   Thread* primary_ = nullptr;
   std::optional<Snapshot> snapshot_;
   PauseCopies copies_;
@@ -94,8 +96,16 @@ class Dump {
 
 absl::Status Dump::freeze() {
   RETURN_IF_ERROR(memory_.read_ahead(options_.pid));
-  frozen_at_ = absl::Now();
-  ASSIGN_OR_RETURN(frozen_, FrozenProcess::freeze(options_.pid, frozen_at_ + options_.freeze_limit));
+  const absl::Time deadline = absl::Now() + options_.freeze_limit;
+  for (;;) {
+    frozen_at_ = absl::Now();
+    ASSIGN_OR_RETURN(frozen_, FrozenProcess::freeze(options_.pid, deadline));
+    stopped_ = group_stopped(*frozen_);
+    if (!stopped_ || !has_sdk()) break;
+    // The SDK's thread is to answer, and would not before SIGCONT.
+    RETURN_IF_ERROR(frozen_->thaw());
+    RETURN_IF_ERROR(wait_until_continued(options_.pid, deadline));
+  }
   statistics_.set_freeze_ns(nanoseconds(absl::Now() - frozen_at_));
   living_tid_ = frozen_->threads().front().tid();
   die_if_stage("frozen");
@@ -176,6 +186,7 @@ absl::Status Dump::settle_signals() {
   for (model::Thread& thread : *process.mutable_threads()) {
     if (!thread.restored_marker()) RETURN_IF_ERROR(prepare_thread(process, status.caught, thread));
   }
+  enter_group_stop(stopped_, process);
   return absl::OkStatus();
 }
 

@@ -119,6 +119,8 @@ absl::Status TaskBuilder::write_restored_info(uint32_t flags) {
 
 absl::Status TaskBuilder::start(uint32_t info_flags) {
   die_if_stage("restore-start");
+  if (process().stopped())
+    notes_.push_back("the program was stopped when it was checkpointed, and is; SIGCONT lets it go on");
   RETURN_IF_ERROR(write_restored_info(info_flags));
   std::vector<Thread> threads;
   const absl::Status ready = [&] {
@@ -136,6 +138,10 @@ absl::Status TaskBuilder::start(uint32_t info_flags) {
     return ready;
   }
   session_.reset();
+  // The first thread that is let go takes it before its first instruction, and stops all.
+  if (process().stopped() && sys_pidfd_send_signal(pidfd_.get(), SIGSTOP) != 0) {
+    return errno_status(errno, absl::StrCat("pidfd_send_signal(SIGSTOP) to pid ", pid_));
+  }
   for (size_t i = threads.size(); i-- > 0;) RETURN_IF_ERROR(threads[i].detach());
   return absl::OkStatus();
 }

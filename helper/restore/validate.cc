@@ -1,5 +1,6 @@
 #include "helper/restore/validate.h"
 
+#include <signal.h>
 #include <sys/user.h>
 
 #include <map>
@@ -12,6 +13,7 @@
 #include "helper/base/syscalls.h"
 #include "helper/model/cpu.h"
 #include "helper/model/ids.h"
+#include "helper/model/pending_signal.h"
 
 namespace stillpoint {
 namespace {
@@ -37,6 +39,10 @@ absl::Status check_signals(const google::protobuf::RepeatedPtrField<model::Pendi
   for (const model::PendingSignal& signal : pending) {
     if (signal.siginfo().size() != kSiginfoSize)
       return damaged("a pending signal has ", signal.siginfo().size(), " bytes");
+    const int number = model::signal_number(signal);
+    if (number < 1 || number > 64 || number == SIGKILL || number == SIGSTOP) {
+      return damaged("signal ", number, " cannot be pending");
+    }
   }
   return absl::OkStatus();
 }

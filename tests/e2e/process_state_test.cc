@@ -3,12 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <future>
 
 #include "tests/e2e/support/program_job.h"
 
 namespace stillpoint::e2e {
 namespace {
 
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 enum class User { kTester, kOrdinary };
@@ -48,6 +53,15 @@ class ProcessState : public ::testing::TestWithParam<User> {
       ASSERT_TRUE(goes_on_unchanged()) << "life " << life;
     }
   }
+  static std::string status_field(pid_t pid, const std::string& name) {
+    const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
+    const size_t at = status.find(name + ":\t");
+    return at == std::string::npos ? ""
+                                   : status.substr(at + name.size() + 2, status.find('\n', at) - at - name.size() - 2);
+  }
+  static char state_of(pid_t pid) { return (status_field(pid, "State") + " ")[0]; }
+  bool is_stopped() const { return state_of(job_.pid()) == 'T'; }
+  pid_t tracer() const { return std::atoi(status_field(job_.pid(), "TracerPid").c_str()); }
   ProgramJob job_;
 };
 
@@ -67,15 +81,59 @@ TEST_P(ProcessState, StoppedProgramStaysStopped) {
   start({});
   ASSERT_TRUE(goes_on_unchanged());
   ::kill(job_.pid(), SIGSTOP);
-  const auto stopped = [&] {
-    return file_contains("/proc/" + std::to_string(job_.pid()) + "/status", "State:\tT (stopped)");
-  };
-  ASSERT_TRUE(eventually(stopped));
+  ASSERT_TRUE(eventually([&] { return is_stopped(); }));
   const Outcome outcome = job_.checkpoint();
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  EXPECT_TRUE(eventually(stopped)) << "the checkpoint let it go on";
+  EXPECT_TRUE(eventually([&] { return is_stopped(); })) << "the checkpoint let it go on";
   ::kill(job_.pid(), SIGCONT);
   EXPECT_TRUE(goes_on_unchanged());
+}
+
+// It comes back stopped, without having run a single instruction; `stillpoint restart` goes on and passes SIGCONT on.
+TEST_P(ProcessState, StoppedProgramComesBackStopped) {
+  start({});
+  ASSERT_TRUE(goes_on_unchanged());
+  for (int life = 1; life <= 2; ++life) {
+    SCOPED_TRACE(life);
+    ::kill(job_.pid(), SIGSTOP);
+    ASSERT_TRUE(eventually([&] { return is_stopped(); }));
+    ASSERT_THAT(job_.round(), IsEmpty());
+    EXPECT_THAT(job_.said(), HasSubstr("SIGCONT lets it go on"));
+    ASSERT_TRUE(eventually([&] { return is_stopped(); })) << "it runs";
+    const size_t before = count_lines(report());
+    ::usleep(300'000);
+    EXPECT_EQ(count_lines(report()), before) << "it runs";
+    EXPECT_TRUE(is_stopped());
+    job_.signal(SIGCONT);
+    ASSERT_TRUE(goes_on_unchanged());
+  }
+}
+
+// SIGCONT and SIGSTOP count when they are sent, also while the helper holds the program.
+TEST_P(ProcessState, IsContinuedAndStoppedInThePause) {
+  start({});
+  ASSERT_TRUE(goes_on_unchanged());
+  for (const int sent : {SIGSTOP, SIGCONT}) {
+    SCOPED_TRACE(sent);
+    std::future<Outcome> checkpoint = std::async(std::launch::async, [&] {
+      return job_.checkpoint({}, {{"STILLPOINT_STOP_AT", "before-resume"}});
+    });
+    pid_t helper = 0;
+    ASSERT_TRUE(eventually([&] {
+      helper = tracer();
+      return helper != 0 && state_of(helper) == 'T';
+    }));
+    ::kill(job_.pid(), sent);
+    ::usleep(50'000);
+    ::kill(helper, SIGCONT);
+    const Outcome outcome = checkpoint.get();
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    if (sent == SIGSTOP) {
+      EXPECT_TRUE(eventually([&] { return is_stopped(); })) << "SIGSTOP was lost";
+    } else {
+      EXPECT_TRUE(goes_on_unchanged()) << "SIGCONT was lost";
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(As, ProcessState, ::testing::Values(User::kTester, User::kOrdinary),

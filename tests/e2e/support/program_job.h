@@ -33,6 +33,8 @@ class ProgramJob {
   // `stillpoint restart`, until the program is there. False: see said().
   bool restart(const std::vector<std::string>& options = {},
                const std::map<std::string, std::string>& environment = {});
+  // To the program in its first life, to the `stillpoint restart` above it in every later one.
+  void signal(int number) const { life_->signal(number); }
   // Until the program has ended by itself; -1: it has not.
   int wait() { return life_->wait(); }
   std::string said() const { return read_file(directory_ / "said"); }  // by the last `stillpoint restart`
