@@ -33,10 +33,16 @@ void die_if_stage(absl::string_view stage) {
   ::_exit(128 + SIGKILL);  // pid 1 of a pid namespace cannot kill itself
 }
 
+absl::Duration test_pause_limit(absl::Duration limit) {
+  const char* value = ::getenv("STILLPOINT_PAUSE_LIMIT_MS");
+  return value == nullptr ? limit : absl::Milliseconds(std::atoi(value));
+}
+
 #else
 
 bool feature_disabled(absl::string_view) { return false; }
 void die_if_stage(absl::string_view) {}
+absl::Duration test_pause_limit(absl::Duration limit) { return limit; }
 
 #endif
 

@@ -4,6 +4,7 @@
 #define STILLPOINT_HELPER_BASE_TEST_SWITCH_H_
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace stillpoint {
 
@@ -15,6 +16,9 @@ bool feature_disabled(absl::string_view feature);
 // Kills the calling process with SIGKILL when STILLPOINT_DIE_AT equals `stage`, and stops it with SIGSTOP when
 // STILLPOINT_STOP_AT does. The stages are listed in docs/testing.md.
 void die_if_stage(absl::string_view stage);
+
+// `limit`, or what STILLPOINT_PAUSE_LIMIT_MS says instead.
+absl::Duration test_pause_limit(absl::Duration limit);
 
 }  // namespace stillpoint
 

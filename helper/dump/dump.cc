@@ -19,6 +19,7 @@
 #include "helper/dump/open_files_reader.h"
 #include "helper/dump/page_dump.h"
 #include "helper/dump/pause_copies.h"
+#include "helper/dump/pause_watchdog.h"
 #include "helper/dump/process_reader.h"
 #include "helper/dump/shared_memory_registry.h"
 #include "helper/dump/sharing_audit.h"
@@ -36,9 +37,17 @@ namespace stillpoint {
 namespace {
 
 constexpr absl::Duration kStopLimit = absl::Seconds(10);
+// What the watchdog allows for steps that copy no data: longer than any wait in them.
+constexpr absl::Duration kStepLimit = absl::Seconds(100);
 constexpr uint64_t kRootId = 1;  // of the one process's address space, file table, ...
 
 uint64_t nanoseconds(absl::Duration duration) { return static_cast<uint64_t>(absl::ToInt64Nanoseconds(duration)); }
+
+// For steps that copy `bytes`, on the slowest storage that is still of use.
+absl::Duration time_for(uint64_t bytes) {
+  constexpr uint64_t kBytesPerSecond = uint64_t{16} << 20;
+  return absl::Minutes(10) + absl::Seconds(static_cast<int64_t>(bytes / kBytesPerSecond));
+}
 
 absl::StatusOr<Thread> stop_thread(pid_t tid, absl::Time deadline) {
   ASSIGN_OR_RETURN(Thread thread, Thread::seize(tid));
@@ -73,6 +82,7 @@ class Dump {
 
   bool has_sdk() const { return options_.sdk_thread != nullptr; }
   std::vector<Range> excluded() const;
+  uint64_t shared_memory_bytes() const;
 
   const DumpOptions& options_;
   model::Tree tree_;
@@ -83,6 +93,7 @@ class Dump {
   OpenFilesReader files_;
   CodeGadgets gadgets_;
   absl::Time frozen_at_;
+  std::optional<PauseWatchdog> watchdog_;  // outlives frozen_: letting the threads go is watched too
   std::optional<FrozenProcess> frozen_;
   pid_t living_tid_ = 0;                     // of the process; a leader that has left shows neither mappings nor fds
   std::unique_ptr<ApplicationCalls> calls_;  // of the primary thread; gone when the pause ends
@@ -95,7 +106,9 @@ class Dump {
 };
 
 absl::Status Dump::freeze() {
+  ASSIGN_OR_RETURN(watchdog_, PauseWatchdog::create());
   RETURN_IF_ERROR(memory_.read_ahead(options_.pid));
+  RETURN_IF_ERROR(watchdog_->allow(options_.freeze_limit + kStepLimit));
   const absl::Time deadline = absl::Now() + options_.freeze_limit;
   for (;;) {
     frozen_at_ = absl::Now();
@@ -266,6 +279,7 @@ absl::Status Dump::resume(DumpObserver& observer) {
   if (auto* remote = dynamic_cast<RemoteApplicationCalls*>(calls_.get())) RETURN_IF_ERROR(remote->remote().end());
   calls_.reset();
   RETURN_IF_ERROR(frozen_->thaw());
+  RETURN_IF_ERROR(watchdog_->over());
   const uint64_t pause = nanoseconds(absl::Now() - frozen_at_);
   statistics_.set_pause_ns(pause);
   observer.resumed(pause);
@@ -280,11 +294,21 @@ std::vector<Range> Dump::excluded() const {
   return excluded_pages(std::move(ranges));
 }
 
+uint64_t Dump::shared_memory_bytes() const {
+  uint64_t bytes = 0;
+  for (const SharedMemoryRegistry::Object& object : shared_.objects()) bytes += object.message.size();
+  return bytes;
+}
+
 absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observer) {
   const absl::Time begin = absl::Now();
   const std::vector<Range> left_out = excluded();
   model::AddressSpace& space = *tree_.mutable_address_spaces(0);
-  const auto progress = [&](uint64_t done, uint64_t total) { observer.progress(done, total); };
+  const bool frozen = !frozen_->threads().empty();
+  const auto progress = [&](uint64_t done, uint64_t total) {
+    if (frozen) watchdog_->allow(time_for(total - done)).IgnoreError();
+    observer.progress(done, total);
+  };
   const pid_t source = snapshot_.has_value() ? snapshot_->pid() : options_.pid;
   for (const SharedMemoryRegistry::Object& object : shared_.objects()) *tree_.add_shared_memories() = object.message;
   RETURN_IF_ERROR(pages_.lay_out(source, memory_.copied_in_pause(), left_out, space));
@@ -334,6 +358,7 @@ absl::StatusOr<Findings> Dump::audit_only() {
   RETURN_IF_ERROR(read_without_calls());
   if (const absl::Status status = audit(); !status.ok() && findings_.empty()) return status;
   RETURN_IF_ERROR(frozen_->thaw());
+  RETURN_IF_ERROR(watchdog_->over());
   return findings_;
 }
 
@@ -348,15 +373,20 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   RETURN_IF_ERROR(read_without_calls());
   RETURN_IF_ERROR(audit());
   RETURN_IF_ERROR(read_threads());
+  RETURN_IF_ERROR(watchdog_->allow(kStepLimit));
   RETURN_IF_ERROR(ask());
+  // From here on as much may be copied as there is: contents of deleted files, shared memory, with --stop all of it.
+  RETURN_IF_ERROR(watchdog_->allow(time_for(0)));
   RETURN_IF_ERROR(files_.dump(tree_));
+  RETURN_IF_ERROR(watchdog_->allow(time_for(shared_memory_bytes())));
   RETURN_IF_ERROR(take_snapshot());
   const bool stays_frozen = options_.stop || !snapshot_.has_value();
-  if (!stays_frozen) RETURN_IF_ERROR(resume(observer));
+  RETURN_IF_ERROR(stays_frozen ? watchdog_->allow(time_for(0)) : resume(observer));
   RETURN_IF_ERROR(write_pages(writer, observer));
   if (stays_frozen && !options_.stop) RETURN_IF_ERROR(resume(observer));
 
   DumpResult result;
+  if (options_.stop) RETURN_IF_ERROR(watchdog_->allow(time_for(pages_.bytes())));
   ASSIGN_OR_RETURN(result.image, publish(directory, writer));
   result.sequence = writer.sequence();
   if (options_.stop) RETURN_IF_ERROR(end_process());

@@ -55,7 +55,9 @@ bool same_root(pid_t pid) {
          ours.st_ino == its.st_ino;
 }
 
+// Only the child talks to the client: whatever ends it, the client sees the end of the conversation.
 [[noreturn]] void end_like(pid_t child) {
+  ::close_range(0, ~0U, 0);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
     if (errno != EINTR) ::_exit(1);
@@ -82,7 +84,9 @@ absl::StatusOr<pid_t> join_namespaces(pid_t pid, int pidfd) {
   const int flags = differing_namespaces(pid);
   if (flags == 0 || !same_root(pid)) return pid;
   ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(pid, pid));
-  const pid_t inner = (flags & CLONE_NEWPID) != 0 ? status.namespace_pids.back() : pid;
+  const bool other_pids = (flags & CLONE_NEWPID) != 0;
+  if (other_pids && status.namespace_pids.empty()) return pid;  // a kernel that does not tell
+  const pid_t inner = other_pids ? status.namespace_pids.back() : pid;
   if (::setns(pidfd, flags) != 0) {
     if (errno == EPERM) return pid;
     return errno_status(errno, absl::StrCat("setns to the namespaces of pid ", pid));

@@ -1,6 +1,6 @@
 // sdk_ticker FINISH DIR: as ticker, with the SDK. It takes a checkpoint into DIR when a tool asks, and when there is a
-// file FINISH.checkpoint, whose text may name the stage at which the helper is to die, or limit the size of files
-// ("fsize 65536"). What came of it is appended to FINISH.report.
+// file FINISH.checkpoint, whose text may name the stage at which the helper is to die or to stop ("stop frozen"), or
+// limit the size of files ("fsize 65536"). What came of it is appended to FINISH.report.
 #include <stillpoint/checkpointer.h>
 #include <sys/resource.h>
 
@@ -23,10 +23,15 @@ void prepare(const std::string& order) {
     const rlim_t size = static_cast<rlim_t>(std::atoll(order.c_str() + 6));
     const rlimit limit = {size, size};
     if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(114);
+    return;
+  }
+  for (const char* variable : {"STILLPOINT_DIE_AT", "STILLPOINT_STOP_AT", "STILLPOINT_PAUSE_LIMIT_MS"})
+    ::unsetenv(variable);
+  if (order.rfind("stop ", 0) == 0) {
+    ::setenv("STILLPOINT_STOP_AT", order.c_str() + 5, 1);
+    ::setenv("STILLPOINT_PAUSE_LIMIT_MS", "1500", 1);
   } else if (!order.empty()) {
     ::setenv("STILLPOINT_DIE_AT", order.c_str(), 1);
-  } else {
-    ::unsetenv("STILLPOINT_DIE_AT");
   }
 }
 
