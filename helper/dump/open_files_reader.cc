@@ -1,7 +1,6 @@
 #include "helper/dump/open_files_reader.h"
 
 #include <fcntl.h>
-#include <linux/kcmp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,28 +15,6 @@
 
 namespace stillpoint {
 namespace {
-
-// 1: the same open file description, 0: another one, -1: the kernel does not tell.
-int compare_descriptions(const OpenFileView& a, const OpenFileView& b) {
-  if (!feature_disabled("kcmp")) {
-    const int order =
-        sys_kcmp(a.pid, b.pid, KCMP_FILE, static_cast<uint64_t>(a.number), static_cast<uint64_t>(b.number));
-    if (order >= 0) return order == 0 ? 1 : 0;
-    if (errno != ENOSYS && errno != EPERM) return 0;
-  }
-  constexpr int kQueryDuplicate = 1027;  // F_DUPFD_QUERY, Linux 6.10
-  return a.fd >= 0 && b.fd >= 0 ? ::fcntl(a.fd, kQueryDuplicate, b.fd) : -1;
-}
-
-// True when both fds refer to the same open file description. Where the kernel does not tell, two that look the same in
-// every respect /proc shows are taken as one: that is what dup and inheritance leave behind.
-bool same_description(const OpenFileView& a, const OpenFileView& b) {
-  if (a.stat.st_dev != b.stat.st_dev || a.stat.st_ino != b.stat.st_ino || a.flags != b.flags || a.pos != b.pos) {
-    return false;
-  }
-  const int same = compare_descriptions(a, b);
-  return same < 0 ? a.link == b.link && a.fdinfo == b.fdinfo : same == 1;
-}
 
 absl::Status read_position(OpenFileView& view, bool& close_on_exec) {
   ASSIGN_OR_RETURN(const std::string pos, fdinfo_value(view, "pos"));
@@ -103,13 +80,17 @@ absl::Status OpenFilesReader::read_descriptor(pid_t pid, int pidfd, int number, 
   bool close_on_exec = false;
   RETURN_IF_ERROR(read_position(view, close_on_exec));
 
-  if (Description* same = find_same(view); same != nullptr) {
-    if (same->view.pid == pid) same->view.numbers.push_back(number);
-    table.descriptors[number] = {same->id, close_on_exec};
+  const size_t next = descriptions_.size();
+  const size_t known =
+      index_.find_or_enter(view, next, [this](size_t i) -> const OpenFileView& { return descriptions_[i].view; });
+  if (known != next) {
+    Description& same = descriptions_[known];
+    if (same.view.pid == pid) same.view.numbers.push_back(number);
+    table.descriptors[number] = {same.id, close_on_exec};
     return absl::OkStatus();
   }
   Description description;
-  description.id = descriptions_.size() + 1;
+  description.id = next + 1;
   if (pidfd >= 0) {
     description.copy.reset(sys_pidfd_getfd(pidfd, number, 0));
     if (!description.copy.valid() && errno != EPERM && errno != ENOSYS) {
@@ -121,13 +102,6 @@ absl::Status OpenFilesReader::read_descriptor(pid_t pid, int pidfd, int number, 
   table.descriptors[number] = {description.id, close_on_exec};
   descriptions_.push_back(std::move(description));
   return absl::OkStatus();
-}
-
-OpenFilesReader::Description* OpenFilesReader::find_same(const OpenFileView& view) {
-  for (Description& description : descriptions_) {
-    if (same_description(description.view, view)) return &description;
-  }
-  return nullptr;
 }
 
 void OpenFilesReader::audit(Findings& findings) const {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "helper/base/unique_fd.h"
+#include "helper/dump/description_index.h"
 #include "helper/dump/shared_memory_registry.h"
 #include "helper/model/model.pb.h"
 #include "helper/resources/open_file_kind.h"
@@ -49,12 +50,12 @@ class OpenFilesReader : public OpenFileDumpContext {
   };
 
   absl::Status read_descriptor(pid_t pid, int pidfd, int number, Table& table);
-  Description* find_same(const OpenFileView& view);
   absl::Status dump_description(const Description& description, model::OpenFile& out);
 
   SharedMemoryRegistry& shared_memories_;
   std::map<pid_t, Table> tables_;
   std::vector<Description> descriptions_;
+  DescriptionIndex index_;                                           // of descriptions_
   mutable std::set<std::pair<uint64_t, uint64_t>> starter_objects_;  // (dev, ino) that the root's parent holds too
 };
 

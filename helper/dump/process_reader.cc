@@ -25,8 +25,6 @@ struct KernelSigaction {
   uint64_t mask;
 };
 
-constexpr const char* kNamespaceKinds[] = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"};
-
 absl::StatusOr<int64_t> clock_ns(clockid_t clock) {
   timespec now{};
   if (::clock_gettime(clock, &now) != 0) return errno_status(errno, "clock_gettime");
@@ -44,12 +42,12 @@ absl::StatusOr<uint64_t> read_number(const std::string& path, int base) {
 }
 
 absl::Status read_namespaces(pid_t pid, model::Process& out) {
-  for (const char* kind : kNamespaceKinds) {
+  for (const auto& [kind, flag] : procfs::kNamespaceKinds) {
     const absl::StatusOr<uint64_t> inode = procfs::read_namespace_inode(pid, kind);
     if (absl::IsNotFound(inode.status())) continue;  // kernel without this kind
     RETURN_IF_ERROR(inode.status());
     model::NamespaceId* id = out.add_namespaces();
-    id->set_kind(kind);
+    id->set_kind(std::string(kind));
     id->set_inode(*inode);
   }
   return absl::OkStatus();

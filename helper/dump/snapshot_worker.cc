@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
+#include "helper/base/socket_fds.h"
 #include "helper/base/syscalls.h"
 #include "helper/memory/free_region.h"
 
@@ -18,25 +19,6 @@ namespace stillpoint {
 namespace {
 
 constexpr int kIoThreads = 2;
-constexpr size_t kMaxPassed = 8;
-
-absl::Status send_fds(int socket, const std::vector<int>& fds) {
-  char byte = 0;
-  iovec data = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxPassed * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-  std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
-  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) return errno_status(errno, "sendmsg of fds to the snapshot");
-  return absl::OkStatus();
-}
 
 // recvmsg in the snapshot, with everything it points to in the scratch memory.
 absl::StatusOr<std::vector<int>> receive_fds(RemoteCalls& calls, pid_t pid, int socket, size_t count) {
@@ -44,7 +26,7 @@ absl::StatusOr<std::vector<int>> receive_fds(RemoteCalls& calls, pid_t pid, int 
     msghdr message;
     iovec data;
     char byte;
-    alignas(cmsghdr) char control[CMSG_SPACE(kMaxPassed * sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(kMaxSocketFds * sizeof(int))];
   } block{};
   const uint64_t base = calls.scratch();
   const auto address = [&](const void* member) {
@@ -78,7 +60,9 @@ absl::StatusOr<std::vector<int>> pass_fds(RemoteCalls& calls, pid_t pid, const s
   if (!pidfd.valid()) return errno_status(errno, "pidfd_open of the snapshot");
   const UniqueFd ours(sys_pidfd_getfd(pidfd.get(), pair[1], 0));
   if (!ours.valid()) return errno_status(errno, "pidfd_getfd from the snapshot");
-  RETURN_IF_ERROR(send_fds(ours.get(), fds));
+  if (send_with_fds(ours.get(), absl::string_view("", 1), fds) < 0) {
+    return errno_status(errno, "sendmsg of fds to the snapshot");
+  }
   return receive_fds(calls, pid, pair[0], fds.size());
 }
 

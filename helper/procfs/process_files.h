@@ -111,6 +111,16 @@ absl::StatusOr<std::vector<pid_t>> read_children(pid_t pid);  // of every thread
 absl::StatusOr<std::string> read_link(const std::string& path);
 absl::StatusOr<std::string> read_text(const std::string& path);
 absl::StatusOr<uint64_t> read_namespace_inode(pid_t pid, absl::string_view kind);  // "pid" -> 4026531836
+
+// The kinds of namespaces there are: their names in /proc/PID/ns, their CLONE_NEW* flags.
+struct NamespaceKind {
+  absl::string_view name;
+  int flag;
+};
+inline constexpr NamespaceKind kNamespaceKinds[] = {
+    {"user", 0x10000000}, {"mnt", 0x00020000}, {"pid", 0x20000000},    {"net", 0x40000000},
+    {"ipc", 0x08000000},  {"uts", 0x04000000}, {"cgroup", 0x02000000}, {"time", 0x00000080},
+};
 absl::StatusOr<std::string> read_auxv(pid_t pid);
 
 }  // namespace stillpoint::procfs

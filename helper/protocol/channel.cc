@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
+#include "helper/base/socket_fds.h"
 
 namespace stillpoint {
 namespace {
@@ -41,18 +42,10 @@ absl::Status wait_readable(int fd, absl::Time deadline) {
 
 // Takes over what came beside the message. Every fd is owned from here on, also when the message is refused.
 void take_control_messages(msghdr& message, ReceivedPacket& out) {
+  out.fds = take_fds(message);
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET) continue;
-    if (header->cmsg_type == SCM_RIGHTS) {
-      const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (size_t i = 0; i < count; ++i) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-        out.fds.emplace_back(fd);
-      }
-    } else if (header->cmsg_type == SCM_CREDENTIALS && header->cmsg_len == CMSG_LEN(sizeof(ucred))) {
-      std::memcpy(&out.sender, CMSG_DATA(header), sizeof(ucred));
-    }
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_CREDENTIALS) continue;
+    if (header->cmsg_len == CMSG_LEN(sizeof(ucred))) std::memcpy(&out.sender, CMSG_DATA(header), sizeof(ucred));
   }
 }
 
@@ -61,24 +54,7 @@ absl::Status send_bytes(int socket, const std::string& bytes, const std::vector<
     return absl::InvalidArgumentError(absl::StrCat("a message of ", bytes.size(), " bytes and ", fds.size(),
                                                    " fds is more than the protocol allows"));
   }
-  iovec data{const_cast<char*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxPacketFds * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
-  }
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | flags);
-  } while (sent < 0 && errno == EINTR);
+  const ssize_t sent = send_with_fds(socket, bytes, fds, flags);
   if (sent >= 0) return absl::OkStatus();
   if (errno == EPIPE || errno == ECONNRESET) return absl::UnavailableError("the peer closed the connection");
   if (errno == EAGAIN) return absl::ResourceExhaustedError("the peer does not read");

@@ -11,13 +11,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "helper/base/socket_fds.h"
 #include "helper/base/unique_fd.h"
 #include "helper/protocol/protocol.pb.h"
 
 namespace stillpoint {
 
 inline constexpr size_t kMaxPacketBytes = 128 * 1024;
-inline constexpr size_t kMaxPacketFds = 8;
+inline constexpr size_t kMaxPacketFds = kMaxSocketFds;
 
 struct ReceivedPacket {
   protocol::Packet packet;

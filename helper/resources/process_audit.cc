@@ -98,7 +98,7 @@ void audit_word_size(pid_t pid, Findings& findings) {
 }
 
 void audit_namespaces(pid_t pid, Findings& findings) {
-  for (const absl::string_view kind : {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"}) {
+  for (const auto& [kind, flag] : procfs::kNamespaceKinds) {
     const absl::StatusOr<uint64_t> own = procfs::read_namespace_inode(::getpid(), kind);
     if (!own.ok()) continue;  // a kernel without that kind
     const absl::StatusOr<uint64_t> its = procfs::read_namespace_inode(pid, kind);

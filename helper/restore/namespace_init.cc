@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -16,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "helper/base/errors.h"
+#include "helper/base/socket_fds.h"
 #include "helper/procfs/process_files.h"
 
 namespace stillpoint {
@@ -35,22 +37,9 @@ absl::Status send_report(int socket, const InitReport& report) {
   std::string text(1, static_cast<char>(report.status.code()));
   absl::StrAppend(&text, report.status.message(), std::string(1, '\0'), absl::StrJoin(report.notes, "\n"));
   if (text.size() > kMaxReport) text.resize(kMaxReport);
-  iovec data = {text.data(), text.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  if (report.pidfd.valid()) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = report.pidfd.get();
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  }
-  if (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) return errno_status(errno, "sendmsg of the init's report");
+  std::vector<int> fds;
+  if (report.pidfd.valid()) fds.push_back(report.pidfd.get());
+  if (send_with_fds(socket, text, fds) < 0) return errno_status(errno, "sendmsg of the init's report");
   return absl::OkStatus();
 }
 
@@ -68,17 +57,14 @@ absl::StatusOr<InitReport> receive_report(int socket) {
     n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return errno_status(errno, "recvmsg from the namespace's init");
+  std::vector<UniqueFd> fds = take_fds(message);
   if (n == 0) return absl::UnavailableError("the init of the new pid namespace died while it restored the process");
   text.resize(static_cast<size_t>(n));
   InitReport report;
+  if (!fds.empty()) report.pidfd = std::move(fds.front());
   const std::vector<std::string> parts = absl::StrSplit(text.substr(1), absl::MaxSplits('\0', 1));
   report.status = absl::Status(static_cast<absl::StatusCode>(text[0]), parts[0]);
   if (parts.size() > 1 && !parts[1].empty()) report.notes = absl::StrSplit(parts[1], '\n');
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    report.pidfd.reset(fd);
-  }
   return report;
 }
 

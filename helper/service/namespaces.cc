@@ -10,7 +10,6 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
 
@@ -21,28 +20,18 @@
 namespace stillpoint {
 namespace {
 
-struct Kind {
-  absl::string_view name;
-  int flag;  // 0: a restart makes no such namespace
-};
-constexpr Kind kKinds[] = {{"user", CLONE_NEWUSER},
-                           {"mnt", CLONE_NEWNS},
-                           {"pid", CLONE_NEWPID},
-                           {"time", CLONE_NEWTIME},
-                           {"net", 0},
-                           {"ipc", 0},
-                           {"uts", 0},
-                           {"cgroup", 0}};
+// Those that a restart makes.
+constexpr int kJoinable = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWTIME;
 
 // The CLONE_NEW* of what is to be joined; 0: nothing, or more than can be.
 int differing_namespaces(pid_t pid) {
   int flags = 0;
-  for (const Kind& kind : kKinds) {
-    const absl::StatusOr<uint64_t> ours = procfs::read_namespace_inode(::getpid(), kind.name);
+  for (const auto& [kind, flag] : procfs::kNamespaceKinds) {
+    const absl::StatusOr<uint64_t> ours = procfs::read_namespace_inode(::getpid(), kind);
     if (!ours.ok()) continue;  // a kernel without that kind
-    const absl::StatusOr<uint64_t> its = procfs::read_namespace_inode(pid, kind.name);
-    if (!its.ok() || (*its != *ours && kind.flag == 0)) return 0;
-    if (*its != *ours) flags |= kind.flag;
+    const absl::StatusOr<uint64_t> its = procfs::read_namespace_inode(pid, kind);
+    if (!its.ok() || (*its != *ours && (flag & kJoinable) == 0)) return 0;
+    if (*its != *ours) flags |= flag;
   }
   return flags;
 }
