@@ -31,6 +31,8 @@ inline constexpr char kStateName[] = "state.pb";
 
 std::string image_name(uint64_t sequence);                       // 42 -> "ckpt-00000042"
 std::optional<uint64_t> image_sequence(absl::string_view name);  // the inverse; nullopt for other names
+std::string pages_name(uint32_t k);                              // 1 -> "pages-1.bin"
+std::optional<uint32_t> pages_number(absl::string_view name);    // the inverse; nullopt for other names
 
 // A checkpoint directory of one job.
 class JobDirectory {

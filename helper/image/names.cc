@@ -48,6 +48,16 @@ std::optional<uint64_t> image_sequence(absl::string_view name) {
   return sequence;
 }
 
+std::string pages_name(uint32_t k) { return absl::StrCat("pages-", k, ".bin"); }
+
+std::optional<uint32_t> pages_number(absl::string_view name) {
+  absl::string_view digits = name;
+  uint32_t k = 0;
+  if (!absl::ConsumePrefix(&digits, "pages-") || !absl::ConsumeSuffix(&digits, ".bin")) return std::nullopt;
+  if (!absl::SimpleAtoi(digits, &k) || pages_name(k) != name) return std::nullopt;
+  return k;
+}
+
 bool is_file_name(absl::string_view name) {
   if (name.empty() || name.size() > kMaxNameLength || name.front() == '.') return false;
   return std::all_of(name.begin(), name.end(),

@@ -90,25 +90,18 @@ absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, cons
 
 }  // namespace
 
-void plan_unmapping(const std::vector<procfs::Mapping>& now, uint64_t keep_start, uint64_t keep_end, CallList& calls) {
-  uint64_t begin = 0;
-  const auto unmap_to = [&](uint64_t end) {
-    if (end > begin) calls.add("munmap of the helper's memory", SYS_munmap, {begin, end - begin});
-  };
-  bool worker_kept = false;
-  const auto keep = [&](uint64_t start, uint64_t end) {
-    unmap_to(start);
-    begin = std::max(begin, end);
-  };
+void plan_unmapping(const std::vector<procfs::Mapping>& now, std::vector<Range> kept, CallList& calls) {
   for (const procfs::Mapping& mapping : now) {
-    if (!worker_kept && mapping.start >= keep_start) {
-      keep(keep_start, keep_end);
-      worker_kept = true;
-    }
-    if (mapping.name == "[vdso]" || absl::StartsWith(mapping.name, "[vvar")) keep(mapping.start, mapping.end);
+    if (mapping.name == "[vdso]" || absl::StartsWith(mapping.name, "[vvar"))
+      kept.push_back({mapping.start, mapping.end});
   }
-  if (!worker_kept) keep(keep_start, keep_end);
-  unmap_to(kTaskSize);
+  std::sort(kept.begin(), kept.end(), [](const Range& a, const Range& b) { return a.start < b.start; });
+  kept.push_back({kTaskSize, kTaskSize});
+  uint64_t begin = 0;
+  for (const Range& range : kept) {
+    if (range.start > begin) calls.add("munmap of the helper's memory", SYS_munmap, {begin, range.start - begin});
+    begin = std::max(begin, range.end);
+  }
 }
 
 absl::Status plan_mappings(const model::AddressSpace& space, const model::Tree& tree, const MemoryFds& fds,

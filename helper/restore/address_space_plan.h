@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "helper/memory/range.h"
 #include "helper/model/model.pb.h"
 #include "helper/procfs/process_files.h"
 #include "helper/restore/call_list.h"
@@ -24,8 +25,8 @@ struct MemoryFds {
       anonymous_shared;  // by SharedMemory id: address of a temporary mapping of the whole object
 };
 
-// Unmaps everything in `now` outside [keep_start, keep_end) and the vDSO and vvar mappings.
-void plan_unmapping(const std::vector<procfs::Mapping>& now, uint64_t keep_start, uint64_t keep_end, CallList& calls);
+// Unmaps everything in `now` outside `kept` and the vDSO and vvar mappings.
+void plan_unmapping(const std::vector<procfs::Mapping>& now, std::vector<Range> kept, CallList& calls);
 
 // Maps every VMA, writable where pages must be filled in.
 absl::Status plan_mappings(const model::AddressSpace& space, const model::Tree& tree, const MemoryFds& fds,

@@ -19,6 +19,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
+#include "helper/model/births.h"
 #include "helper/procfs/process_files.h"
 #include "helper/restore/task.h"
 
@@ -81,16 +82,21 @@ absl::Status set_clock_offsets(const model::Clocks& clocks) {
   return write_proc_file("/proc/self/timens_offsets", text);
 }
 
+absl::Status check_free(pid_t pid) {
+  if (::kill(pid, 0) == 0 || errno != ESRCH || ::kill(-pid, 0) == 0 || errno != ESRCH) {
+    return absl::AlreadyExistsError(absl::StrCat("pid ", pid, " is in use here"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status pids_available(const model::Tree& tree) {
   if (feature_disabled("clone3_set_tid")) return absl::PermissionDeniedError("clone3 with set_tid is switched off");
+  ASSIGN_OR_RETURN(const model::BirthPlan births, model::plan_births(tree));
+  for (const model::Birth& birth : births.births) RETURN_IF_ERROR(check_free(birth.pid));
   for (const model::Process& process : tree.processes()) {
-    for (const model::Thread& thread : process.threads()) {
-      if (::kill(thread.tid(), 0) == 0 || errno != ESRCH || ::kill(-thread.tid(), 0) == 0 || errno != ESRCH) {
-        return absl::AlreadyExistsError(absl::StrCat("pid ", thread.tid(), " is in use here"));
-      }
-    }
+    for (const model::Thread& thread : process.threads()) RETURN_IF_ERROR(check_free(thread.tid()));
   }
   // Whether set_tid is permitted is best asked of the kernel: a task that ends at once.
   const pid_t wanted = tree.processes(0).pid();

@@ -92,6 +92,7 @@ absl::Status OpenFilesRestorer::restore_all() {
   for (const auto& [stage, file] : order) RETURN_IF_ERROR(with_context(restore_one(*file), file->description()));
   for (const auto& [stage, file] : order) {
     const OpenFileKind* kind = open_file_kind(file->kind());
+    current_holder_ = holder_of(*file);
     RETURN_IF_ERROR(with_context(kind->finish(*file, fd_of(file->id()), *this), file->description()));
   }
   return absl::OkStatus();
@@ -105,6 +106,7 @@ absl::Status OpenFilesRestorer::commit_all() const {
 }
 
 absl::Status OpenFilesRestorer::restore_one(const model::OpenFile& file) {
+  current_holder_ = holder_of(file);
   ASSIGN_OR_RETURN(UniqueFd fd, open_file_kind(file.kind())->restore(file, *this));
   ASSIGN_OR_RETURN(fd, lift(std::move(fd)));
   const bool path_only = (file.flags() & O_PATH) != 0;
@@ -132,8 +134,9 @@ absl::Status OpenFilesRestorer::plan_descriptors(const model::FileTable& table, 
   return absl::OkStatus();
 }
 
-void OpenFilesRestorer::plan_late(CallList& calls) const {
-  for (const ProcessCall& call : process_calls_) {
+void OpenFilesRestorer::plan_late(int pid, CallList& calls) const {
+  const auto queued = process_calls_.find(pid);
+  for (const ProcessCall& call : queued == process_calls_.end() ? std::vector<ProcessCall>() : queued->second) {
     std::vector<Argument> arguments(call.arguments, call.arguments + 6);
     if (call.data_argument >= 0 && call.data_argument < 6) {
       arguments[static_cast<size_t>(call.data_argument)] = calls.data(call.data);
@@ -141,6 +144,7 @@ void OpenFilesRestorer::plan_late(CallList& calls) const {
     calls.add(call.what, call.number, std::move(arguments));
   }
   for (const model::OpenFile& file : tree_.open_files()) {
+    if (holder_of(file) != pid) continue;
     const int fd = fd_of(file.id());
     if (file.owner() != 0) {
       const f_owner_ex owner = {static_cast<__pid_type>(file.owner_type()), file.owner()};

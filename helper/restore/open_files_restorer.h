@@ -34,8 +34,9 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
   // The calls the new process makes: descriptors at their numbers, everything else closed but [first_free_number(),
   // ...).
   absl::Status plan_descriptors(const model::FileTable& table, CallList& calls) const;
-  // Owners, O_ASYNC and what the kinds queued; once all threads exist.
-  void plan_late(CallList& calls) const;
+  // Owners, O_ASYNC and what the kinds queued, as far as it is for the process with that pid to do; once all threads
+  // exist.
+  void plan_late(int pid, CallList& calls) const;
   // Seals of memfds, once they are filled.
   void plan_seals(CallList& calls) const;
   const std::map<uint64_t, UniqueFd>& shared_memories() const { return shared_memories_; }
@@ -45,7 +46,7 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
   absl::StatusOr<UniqueFd> shared_memory_fd(uint64_t id) override;
   std::string map_path(absl::string_view path) const override;
   void note(std::string line) override { notes_.push_back(std::move(line)); }
-  void in_process(ProcessCall call) override { process_calls_.push_back(std::move(call)); }
+  void in_process(ProcessCall call) override { process_calls_[current_holder_].push_back(std::move(call)); }
   std::map<uint64_t, UniqueFd>& spare_ends() override { return spare_ends_; }
 
   // The memfd of a shared memory object, made on first ask; owned here.
@@ -53,6 +54,9 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
 
  private:
   absl::Status restore_one(const model::OpenFile& file);
+  int holder_of(const model::OpenFile& file) const {
+    return file.holder() != 0 ? file.holder() : tree_.processes(0).pid();
+  }
 
   const model::Tree& tree_;
   const RestoreOptions& options_;
@@ -61,7 +65,8 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
   std::map<uint64_t, UniqueFd> files_;
   std::map<uint64_t, UniqueFd> shared_memories_;
   std::map<uint64_t, UniqueFd> spare_ends_;
-  std::vector<ProcessCall> process_calls_;
+  std::map<int, std::vector<ProcessCall>> process_calls_;  // by the pid of the process that makes them
+  int current_holder_ = 0;                                 // of the file that is being restored
 };
 
 // --map-path OLD=NEW: the longest OLD that is `path` or one of its parent directories is replaced.

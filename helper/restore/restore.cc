@@ -21,7 +21,7 @@
 #include "helper/restore/identity.h"
 #include "helper/restore/namespace_init.h"
 #include "helper/restore/task.h"
-#include "helper/restore/task_builder.h"
+#include "helper/restore/tree_builder.h"
 #include "helper/restore/validate.h"
 
 namespace stillpoint {
@@ -41,15 +41,13 @@ bool clocks_jumped(const std::vector<std::string>& notes) {
                      [](const std::string& note) { return absl::StrContains(note, "CLOCK_MONOTONIC"); });
 }
 
-// From an empty task to the running process. `flags`: CLONE_PARENT or 0.
+// From nothing to the running processes. `flags`: CLONE_PARENT or 0.
 absl::StatusOr<UniqueFd> build(Plan& plan, unsigned long long flags) {
-  TaskBuilder builder(plan.image, plan.tree, plan.options, plan.caller, plan.notes);
+  TreeBuilder builder(plan.image, plan.tree, plan.options, plan.caller, plan.notes);
   RETURN_IF_ERROR(builder.open_files());
   RETURN_IF_ERROR(builder.clone(flags));
-  RETURN_IF_ERROR(builder.build_memory());
-  RETURN_IF_ERROR(builder.build_process());
-  RETURN_IF_ERROR(builder.build_threads());
-  UniqueFd pidfd(::fcntl(builder.pidfd().get(), F_DUPFD_CLOEXEC, 0));
+  RETURN_IF_ERROR(builder.build());
+  UniqueFd pidfd(::fcntl(builder.root_pidfd().get(), F_DUPFD_CLOEXEC, 0));
   if (!pidfd.valid()) return errno_status(errno, "duplicate of the pidfd");
   uint32_t info = plan.own_namespace ? protocol::kRestoredInOwnNamespace : 0u;
   if (clocks_jumped(plan.notes)) info |= protocol::kRestoredClocksJumped;

@@ -1,7 +1,6 @@
 #include "helper/restore/task_builder.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -12,229 +11,178 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
 #include "helper/memory/free_region.h"
 #include "helper/memory/page_file.h"
 #include "helper/model/ids.h"
+#include "helper/restore/address_space_plan.h"
 #include "helper/restore/call_runner.h"
-#include "helper/restore/mapped_files_restorer.h"
-#include "helper/restore/task.h"
 #include "helper/restore/thread_plan.h"
 #include "helper/restore/vdso.h"
 
 namespace stillpoint {
 namespace {
 
-constexpr int kIoThreads = 2;
+constexpr uint32_t kIoThreads = 2;
+
+void collect(Thread& thread) {
+  const pid_t tid = thread.tid();
+  thread.forget();
+  while (::waitpid(tid, nullptr, __WALL) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace
 
 uint64_t whole_pages(const model::SharedMemory& memory) {
   const uint64_t unit = memory.huge_page_size() != 0 ? memory.huge_page_size() : kPageSize;
   return (memory.size() + unit - 1) / unit * unit;
 }
 
-std::string page_file_name(uint32_t k) { return absl::StrCat("pages-", k, ".bin"); }
+int worker_threads(const model::Process& process) { return process.threads_size() + (process.leader_ended() ? 1 : 0); }
 
-// What a new task does first: wait until it is traced (or its maker is gone), then be the worker.
-[[noreturn]] void wait_and_enter(int go, int go_writer, const WorkerSession& session) {
-  ::close(go_writer);
-  char byte = 0;
-  ssize_t n;
-  do {
-    n = ::read(go, &byte, 1);
-  } while (n < 0 && errno == EINTR);
-  if (n != 1) ::_exit(125);
-  session.enter();
-}
-
-}  // namespace
-
-TaskBuilder::TaskBuilder(const image::ImageReader& image, const model::Tree& tree, const RestoreOptions& options,
-                         const CallerCredentials& caller, std::vector<std::string>& notes)
-    : image_(image), tree_(tree), caller_(caller), notes_(notes), options_(options), files_(tree, options, notes) {}
+TaskBuilder::TaskBuilder(RestoreParts& parts, const model::Process& process, WorkerSession& session)
+    : parts_(parts),
+      process_(process),
+      space_(*model::find_address_space(parts.tree, process.address_space())),
+      session_(session) {}
 
 TaskBuilder::~TaskBuilder() {
-  if (!leader_.has_value()) return;
-  if (pidfd_.valid()) sys_pidfd_send_signal(pidfd_.get(), SIGKILL);
-  leader_->forget();
-  while (::waitpid(pid_, nullptr, __WALL) < 0 && errno == EINTR) {
-  }
+  if (!pidfd_.valid() || (!leader_.has_value() && threads_.empty())) return;
+  // Not one instruction of the program has run: it is killed before the threads are let go.
+  sys_pidfd_send_signal(pidfd_.get(), SIGKILL);
+  if (leader_.has_value()) threads_.insert(threads_.begin(), *std::move(leader_));
+  leader_.reset();
+  // As its tracer we see its end before its parent does; the leader's comes last.
+  for (size_t i = threads_.size(); i-- > 0;) collect(threads_[i]);
 }
 
-absl::Status TaskBuilder::open_files() {
-  ASSIGN_OR_RETURN(const FilesystemIdentity identity, FilesystemIdentity::assume(process().threads(0).credentials()));
-  ASSIGN_OR_RETURN(mapped_files_, open_mapped_files(tree_, image_, options_, notes_));
-  for (auto& [id, fd] : mapped_files_) {
-    ASSIGN_OR_RETURN(fd, files_.lift(std::move(fd)));
-  }
-  for (const model::SharedMemory& memory : tree_.shared_memories()) {
-    if (memory.memfd()) RETURN_IF_ERROR(files_.memfd(memory.id()).status());
-  }
-  return files_.restore_all();
-}
-
-absl::Status TaskBuilder::choose_places() {
-  ASSIGN_OR_RETURN(const std::string text, procfs::read_text("/proc/self/maps"));
-  ASSIGN_OR_RETURN(mappings_at_clone_, procfs::parse_maps(text));
-  std::vector<Range> taken;
-  for (const procfs::Mapping& mapping : mappings_at_clone_) taken.push_back({mapping.start, mapping.end});
-  for (const model::Vma& vma : space().vmas()) taken.push_back({vma.start(), vma.end()});
-
-  ASSIGN_OR_RETURN(const uint64_t base, find_free_region(taken, session_->region_size()));
-  RETURN_IF_ERROR(session_->place(base));
-  taken.push_back({base, base + session_->region_size()});
-  ASSIGN_OR_RETURN(vdso_room_, find_free_region(taken, kVdsoRoom));
-  taken.push_back({vdso_room_, vdso_room_ + kVdsoRoom});
-  for (const model::SharedMemory& memory : tree_.shared_memories()) {
-    const uint64_t size = whole_pages(memory);
-    if (size == 0) continue;
-    ASSIGN_OR_RETURN(const uint64_t at,
-                     find_free_region(taken, size, std::max<uint64_t>(memory.huge_page_size(), kPageSize)));
-    temporaries_[memory.id()] = at;
-    taken.push_back({at, at + size});
-  }
+absl::Status TaskBuilder::choose_places(std::vector<Range> taken) {
+  for (const model::Vma& vma : space_.vmas()) taken.push_back({vma.start(), vma.end()});
+  ASSIGN_OR_RETURN(const uint64_t base, find_free_region(taken, session_.region_size()));
+  RETURN_IF_ERROR(session_.place(base));
+  taken.push_back(session_.region());
+  ASSIGN_OR_RETURN(vdso_room_, find_free_region(std::move(taken), kVdsoRoom));
   return absl::OkStatus();
 }
 
-absl::Status TaskBuilder::clone(unsigned long long flags) {
-  ASSIGN_OR_RETURN(WorkerSession session,
-                   WorkerSession::create({.thread_count = process().threads_size(), .io_threads = kIoThreads}));
-  session_ = std::move(session);
-  RETURN_IF_ERROR(choose_places());
-  for (const image::FileEntry& entry : image_.manifest().files()) {
-    for (uint32_t k = 0; k < 2; ++k) {
-      if (entry.name() != page_file_name(k)) continue;
-      ASSIGN_OR_RETURN(UniqueFd fd, image_.open_file(entry.name()));
-      ASSIGN_OR_RETURN(page_files_[k], files_.lift(std::move(fd)));
-    }
-  }
-  int go[2];
-  if (::pipe2(go, O_CLOEXEC) != 0) return errno_status(errno, "pipe2");
-  const UniqueFd go_reader(go[0]), go_writer(go[1]);
-  ASSIGN_OR_RETURN(pid_, clone_task(process().pid(), SIGCHLD, flags, [&] { wait_and_enter(go[0], go[1], *session_); }));
-  pidfd_.reset(sys_pidfd_open(pid_, 0));
-  if (!pidfd_.valid()) return errno_status(errno, absl::StrCat("pidfd_open of the new task ", pid_));
-  ASSIGN_OR_RETURN(Thread leader, Thread::seize(pid_, PTRACE_O_EXITKILL));
+absl::Status TaskBuilder::take(pid_t pid) {
+  pidfd_.reset(sys_pidfd_open(pid, 0));
+  if (!pidfd_.valid()) return errno_status(errno, absl::StrCat("pidfd_open of the new task ", pid));
+  ASSIGN_OR_RETURN(Thread leader, Thread::seize(pid, PTRACE_O_EXITKILL));
   leader_ = std::move(leader);
   UniqueFd watched(::fcntl(pidfd_.get(), F_DUPFD_CLOEXEC, 0));
-  session_->watch(std::move(watched), "new process");
-  if (::write(go_writer.get(), "g", 1) != 1) return errno_status(errno, "write to the new task");
+  if (!watched.valid()) return errno_status(errno, "duplicate of a pidfd");
+  session_.watch(std::move(watched), "new process");
   return absl::OkStatus();
 }
 
-absl::Status TaskBuilder::map_temporaries(CallList& calls) {
-  for (const model::SharedMemory& memory : tree_.shared_memories()) {
-    const auto place = temporaries_.find(memory.id());
-    if (place == temporaries_.end()) continue;
-    const auto fd = files_.shared_memories().find(memory.id());
-    const bool memfd = fd != files_.shared_memories().end();
-    calls
-        .add(absl::StrCat("mmap of shared memory ", memory.name()), SYS_mmap,
-             {place->second, whole_pages(memory), PROT_READ | PROT_WRITE,
-              MAP_SHARED | MAP_FIXED_NOREPLACE | (memfd ? 0 : MAP_ANONYMOUS), memfd ? fd->second.get() : -1, 0})
-        .must_return_argument0 = true;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TaskBuilder::build_memory() {
+absl::Status TaskBuilder::build_memory(bool shared) {
   die_if_stage("restore-memory");
   CallList calls;
-  const Range worker = session_->region();
-  plan_unmapping(mappings_at_clone_, worker.start, worker.end, calls);
+  std::vector<Range> kept = {session_.region()};
+  for (const auto& [id, address] : parts_.temporaries) {
+    kept.push_back({address, address + whole_pages(*model::find_shared_memory(parts_.tree, id))});
+  }
+  plan_unmapping(parts_.mappings_at_clone, std::move(kept), calls);
   std::string current;
-  for (const procfs::Mapping& mapping : mappings_at_clone_) {
+  for (const procfs::Mapping& mapping : parts_.mappings_at_clone) {
     if (mapping.name != "[vdso]") continue;
     current.resize(mapping.end - mapping.start);
     RETURN_IF_ERROR(read_memory(::getpid(), mapping.start, current.data(), current.size()));
   }
-  ASSIGN_OR_RETURN(const VdsoPlan vdso, plan_vdso(tree_, space(), mappings_at_clone_, current, vdso_room_, calls));
-  RETURN_IF_ERROR(map_temporaries(calls));
+  ASSIGN_OR_RETURN(const VdsoPlan vdso,
+                   plan_vdso(process_, space_, parts_.mappings_at_clone, current, vdso_room_, calls));
   MemoryFds fds;
-  for (const auto& [id, fd] : mapped_files_) fds.mapped_files[id] = fd.get();
-  for (const auto& [id, fd] : files_.shared_memories()) fds.shared_memories[id] = fd.get();
-  fds.anonymous_shared = temporaries_;
-  RETURN_IF_ERROR(plan_mappings(space(), tree_, fds, calls));
-  RETURN_IF_ERROR(run_calls(calls, session_->main()));
-  RETURN_IF_ERROR(read_pages());
+  for (const auto& [id, fd] : parts_.mapped_files) fds.mapped_files[id] = fd.get();
+  for (const auto& [id, fd] : parts_.files.shared_memories()) fds.shared_memories[id] = fd.get();
+  fds.anonymous_shared = parts_.temporaries;
+  RETURN_IF_ERROR(plan_mappings(space_, parts_.tree, fds, calls));
+  RETURN_IF_ERROR(run_calls(calls, session_.main()));
+  RETURN_IF_ERROR(read_pages(shared));
 
   CallList rest;
-  for (const auto& [id, address] : temporaries_) {
+  for (const auto& [id, address] : parts_.temporaries) {
     rest.add("munmap of a temporary mapping", SYS_munmap,
-             {address, whole_pages(*model::find_shared_memory(tree_, id))});
+             {address, whole_pages(*model::find_shared_memory(parts_.tree, id))});
   }
-  plan_attributes(space(), rest);
-  plan_process_image(space(), mapped_files_.at(space().executable()).get(), rest);
-  files_.plan_seals(rest);
-  RETURN_IF_ERROR(run_calls(rest, session_->main()));
+  plan_attributes(space_, rest);
+  plan_process_image(space_, parts_.mapped_files.at(space_.executable()).get(), rest);
+  RETURN_IF_ERROR(run_calls(rest, session_.main()));
   if (vdso.stubs) {
-    RETURN_IF_ERROR(write_memory(pid_, vdso.stub_address, vdso.stub_bytes.data(), vdso.stub_bytes.size()));
+    RETURN_IF_ERROR(write_memory(pid(), vdso.stub_address, vdso.stub_bytes.data(), vdso.stub_bytes.size()));
   }
   return absl::OkStatus();
 }
 
-absl::Status TaskBuilder::read_pages() {
-  for (const auto& [k, fd] : page_files_) RETURN_IF_ERROR(read_page_file(k, space()));
+absl::Status TaskBuilder::read_pages(bool shared) {
+  for (const auto& [k, fd] : parts_.page_files) RETURN_IF_ERROR(read_page_file(k, shared));
   return absl::OkStatus();
 }
 
-absl::Status TaskBuilder::read_page_file(uint32_t file, const model::AddressSpace& of_space) {
-  const std::string name = page_file_name(file);
-  const image::FileEntry* entry = image_.find(name);
-  if (entry == nullptr) return absl::DataLossError(absl::StrCat("the manifest does not name ", name));
+absl::Status TaskBuilder::read_page_file(uint32_t file, bool shared) {
   std::vector<worker::Extent> extents;
   const auto add = [&](const model::PageExtent& extent, uint64_t base) {
     if (extent.file() == file) extents.push_back({base + extent.address(), extent.length(), extent.offset()});
   };
-  for (const model::PageExtent& extent : of_space.pages()) add(extent, 0);
-  for (const model::SharedMemory& memory : tree_.shared_memories()) {
-    for (const model::PageExtent& extent : memory.pages()) add(extent, temporaries_.at(memory.id()));
+  for (const model::PageExtent& extent : space_.pages()) add(extent, 0);
+  for (const model::SharedMemory& memory : parts_.tree.shared_memories()) {
+    if (!shared) break;
+    for (const model::PageExtent& extent : memory.pages()) add(extent, parts_.temporaries.at(memory.id()));
   }
+  if (extents.empty()) return absl::OkStatus();
+  const std::string name = image::pages_name(file);
+  const image::FileEntry* entry = parts_.image.find(name);
+  if (entry == nullptr) return absl::DataLossError(absl::StrCat("the manifest does not name ", name));
   std::sort(extents.begin(), extents.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
-  const int fd = page_files_.at(file).get();
+  const int fd = parts_.page_files.at(file).get();
   TransferOptions options;
   options.threads = kIoThreads;
   options.direct = set_direct(fd);
   const std::vector<uint64_t> checksums(entry->chunks().begin(), entry->chunks().end());
-  return with_context(session_->main().read_pages(fd, extents, entry->size(), checksums, options), name);
+  return with_context(session_.main().read_pages(fd, extents, entry->size(), checksums, options), name);
 }
 
 absl::Status TaskBuilder::build_process() {
   die_if_stage("restore-files");
   CallList calls;
-  const model::FilesystemContext* context = model::find_filesystem_context(tree_, process().filesystem_context());
-  const model::SignalTable* signals = model::find_signal_table(tree_, process().signal_table());
-  const model::FileTable* table = model::find_file_table(tree_, process().file_table());
-  plan_process(process(), *signals, *context, files_.map_path(context->working_directory()), calls);
-  RETURN_IF_ERROR(files_.plan_descriptors(*table, calls));
-  return run_calls(calls, session_->main());
+  const model::FilesystemContext* context = model::find_filesystem_context(parts_.tree, process_.filesystem_context());
+  const model::SignalTable* signals = model::find_signal_table(parts_.tree, process_.signal_table());
+  const model::FileTable* table = model::find_file_table(parts_.tree, process_.file_table());
+  plan_process(process_, *signals, *context, parts_.files.map_path(context->working_directory()), calls);
+  RETURN_IF_ERROR(parts_.files.plan_descriptors(*table, calls));
+  return run_calls(calls, session_.main());
 }
 
 absl::Status TaskBuilder::build_threads() {
   die_if_stage("restore-threads");
   std::vector<pid_t> tids;
-  for (int i = 1; i < process().threads_size(); ++i) tids.push_back(process().threads(i).tid());
-  if (!tids.empty()) RETURN_IF_ERROR(session_->spawn(tids).status());
+  for (const model::Thread& thread : process_.threads()) {
+    if (thread.tid() != pid()) tids.push_back(thread.tid());
+  }
+  if (!tids.empty()) RETURN_IF_ERROR(session_.spawn(tids).status());
   set_proc_values();
 
-  CallList late;
-  plan_late(process(), late, notes_);
-  files_.plan_late(late);
-  late.add("close_range of the restorer's fds", SYS_close_range, {files_.first_free_number(), ~0u, 0});
-  for (int i = process().threads_size() - 1; i >= 0; --i) {
-    CallList calls = i == 0 ? std::move(late) : CallList();
-    plan_thread(process().threads(i), process().pid(), caller_, calls);
-    if (i == 0) {
-      // Changed credentials make a process undumpable; a restored one is what it was.
-      calls.add("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, space().dumpable() == 1 ? 1 : 0, 0, 0, 0});
-    }
-    RETURN_IF_ERROR(run_calls(calls, session_->client(i)));
+  // The worker's main thread comes last: it makes the process's own calls and, when the leader had left, nothing else.
+  for (int i = process_.threads_size() - 1; i >= 0; --i) {
+    if (process_.threads(i).tid() == pid()) continue;
+    CallList calls;
+    plan_thread(process_.threads(i), pid(), parts_.caller, calls);
+    RETURN_IF_ERROR(run_calls(calls, session_.client(i + static_cast<int>(first_thread()))));
   }
-  return absl::OkStatus();
+  CallList late;
+  plan_late(process_, late, parts_.notes);
+  parts_.files.plan_late(pid(), late);
+  late.add("close_range of the restorer's fds", SYS_close_range, {parts_.files.first_free_number(), ~0u, 0});
+  if (!process_.leader_ended()) plan_thread(process_.threads(0), pid(), parts_.caller, late);
+  // Changed credentials make a process undumpable; a restored one is what it was.
+  late.add("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, space_.dumpable() == 1 ? 1 : 0, 0, 0, 0});
+  return run_calls(late, session_.main());
 }
 
 }  // namespace stillpoint

@@ -1,12 +1,10 @@
-// Builds one process in a new task: memory, files, threads; and starts it.
+// Makes one process out of a task that waits as a worker: memory, files, threads; and starts it.
 #ifndef STILLPOINT_HELPER_RESTORE_TASK_BUILDER_H_
 #define STILLPOINT_HELPER_RESTORE_TASK_BUILDER_H_
 
 #include <sys/types.h>
 
 #include <cstdint>
-#include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,69 +12,66 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "helper/base/unique_fd.h"
-#include "helper/image/image.h"
 #include "helper/memory/range.h"
 #include "helper/memory/worker_session.h"
 #include "helper/model/model.pb.h"
-#include "helper/restore/address_space_plan.h"
-#include "helper/restore/credentials.h"
-#include "helper/restore/open_files_restorer.h"
-#include "helper/restore/restore.h"
+#include "helper/restore/restore_parts.h"
 #include "helper/tracee/thread.h"
 
 namespace stillpoint {
 
-// Destroying the builder before start() has returned OK kills the task: nothing half-restored is left.
+// Destroying the builder before release() kills the task: nothing half-restored is left.
 class TaskBuilder {
  public:
-  TaskBuilder(const image::ImageReader& image, const model::Tree& tree, const RestoreOptions& options,
-              const CallerCredentials& caller, std::vector<std::string>& notes);
+  // `process` and `session`, which is the task's worker, must outlive the builder.
+  TaskBuilder(RestoreParts& parts, const model::Process& process, WorkerSession& session);
+  TaskBuilder(const TaskBuilder&) = delete;
+  TaskBuilder& operator=(const TaskBuilder&) = delete;
   ~TaskBuilder();
 
-  // Opens everything the process will have, as its owner would.
-  absl::Status open_files();
-  // clone3 with CLONE_* `flags` (CLONE_PARENT or 0); the task waits as a worker, traced, and dies with us.
-  absl::Status clone(unsigned long long flags);
-  absl::Status build_memory();
+  // Where nothing of the process or the restorer is, nor of `taken`: for its worker and vDSO.
+  absl::Status choose_places(std::vector<Range> taken);
+  // The cloned task, traced from now on: it dies with the helper.
+  absl::Status take(pid_t pid);
+  // `shared`: and fills the shared memories, which one process does for all.
+  absl::Status build_memory(bool shared);
   absl::Status build_process();
   absl::Status build_threads();
-  // Gives every thread its registers and lets them run. `info_flags`: protocol::RestoredFlags.
-  absl::Status start(uint32_t info_flags);
+  // Gives every thread its registers. Not one instruction of the program has run when it returns.
+  // `info_flags`: protocol::RestoredFlags.
+  absl::Status prepare_start(uint32_t info_flags);
+  // Lets the threads run.
+  absl::Status release();
 
-  pid_t pid() const { return pid_; }
+  pid_t pid() const { return process_.pid(); }
   const UniqueFd& pidfd() const { return pidfd_; }
 
  private:
-  absl::Status choose_places();
-  absl::Status map_temporaries(CallList& calls);
-  absl::Status read_pages();
-  absl::Status read_page_file(uint32_t file, const model::AddressSpace& space);
+  absl::Status read_pages(bool shared);
+  absl::Status read_page_file(uint32_t file, bool shared);
   absl::Status write_restored_info(uint32_t flags);
-  absl::Status stop_threads(std::vector<Thread>& threads);
-  absl::Status unmap_worker(Thread& leader);
+  absl::Status stop_threads();
+  absl::Status end_leader();
+  absl::Status unmap_worker(Thread& thread);
   absl::StatusOr<uint64_t> find_syscall_instruction() const;
+  absl::Status set_system_call(const Thread& thread, long number, uint64_t a, uint64_t b) const;
   void set_proc_values();
 
-  const model::Process& process() const { return tree_.processes(0); }
-  const model::AddressSpace& space() const { return tree_.address_spaces(0); }
+  // The worker's threads: the leader's, which is not among the process's when it had left.
+  size_t first_thread() const { return process_.leader_ended() ? 1 : 0; }
 
-  const image::ImageReader& image_;
-  const model::Tree& tree_;
-  const CallerCredentials& caller_;
-  std::vector<std::string>& notes_;
-  const RestoreOptions& options_;
-  OpenFilesRestorer files_;
-  std::map<uint64_t, UniqueFd> mapped_files_;
-  std::map<uint32_t, UniqueFd> page_files_;
-  std::vector<Range> own_memory_;  // of the restorer when it was cloned
+  RestoreParts& parts_;
+  const model::Process& process_;
+  const model::AddressSpace& space_;
+  WorkerSession& session_;
   uint64_t vdso_room_ = 0;
-  std::map<uint64_t, uint64_t> temporaries_;  // shared memory id -> address of a mapping of the whole
-  std::optional<WorkerSession> session_;
   std::optional<Thread> leader_;
-  std::vector<procfs::Mapping> mappings_at_clone_;
-  pid_t pid_ = 0;
+  std::vector<Thread> threads_;  // of the worker, the leader first
   UniqueFd pidfd_;
 };
+
+// Threads a worker needs to become this process.
+int worker_threads(const model::Process& process);
 
 }  // namespace stillpoint
 

@@ -15,6 +15,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
+#include "helper/procfs/process_files.h"
 #include "helper/protocol/context.h"
 #include "helper/restore/task_builder.h"
 
@@ -41,20 +42,20 @@ absl::Status set_state(const model::Thread& wanted, const Thread& thread) {
 }  // namespace
 
 void TaskBuilder::set_proc_values() {
-  const absl::Status oom = write_proc_value(pid_, "oom_score_adj", absl::StrCat(process().oom_score_adj()));
-  if (!oom.ok() && process().oom_score_adj() != 0) notes_.push_back(std::string(oom.message()));
+  const absl::Status oom = write_proc_value(pid(), "oom_score_adj", absl::StrCat(process_.oom_score_adj()));
+  if (!oom.ok() && process_.oom_score_adj() != 0) parts_.notes.emplace_back(oom.message());
   const absl::Status filter =
-      write_proc_value(pid_, "coredump_filter", absl::StrCat("0x", absl::Hex(space().coredump_filter())));
-  if (!filter.ok()) notes_.push_back(std::string(filter.message()));
+      write_proc_value(pid(), "coredump_filter", absl::StrCat("0x", absl::Hex(space_.coredump_filter())));
+  if (!filter.ok()) parts_.notes.emplace_back(filter.message());
 }
 
 absl::StatusOr<uint64_t> TaskBuilder::find_syscall_instruction() const {
-  const Range region = session_->region();
+  const Range region = session_.region();
   std::string code(64 * kPageSize, '\0');
   code.resize(std::min<uint64_t>(code.size(), region.size()));
   // The code stands first; what follows may be a guard.
   for (size_t at = 0; at < code.size(); at += kPageSize) {
-    if (read_memory(pid_, region.start + at, code.data() + at, kPageSize).ok()) continue;
+    if (read_memory(pid(), region.start + at, code.data() + at, kPageSize).ok()) continue;
     code.resize(at);
     break;
   }
@@ -63,86 +64,104 @@ absl::StatusOr<uint64_t> TaskBuilder::find_syscall_instruction() const {
   return region.start + found;
 }
 
-absl::Status TaskBuilder::stop_threads(std::vector<Thread>& threads) {
-  threads.push_back(*std::move(leader_));
+absl::Status TaskBuilder::stop_threads() {
+  threads_.push_back(*std::move(leader_));
   leader_.reset();
-  for (int i = 1; i < process().threads_size(); ++i) {
-    ASSIGN_OR_RETURN(Thread thread, Thread::seize(process().threads(i).tid(), PTRACE_O_EXITKILL));
-    threads.push_back(std::move(thread));
+  for (const model::Thread& wanted : process_.threads()) {
+    if (wanted.tid() == pid()) continue;
+    ASSIGN_OR_RETURN(Thread thread, Thread::seize(wanted.tid(), PTRACE_O_EXITKILL));
+    threads_.push_back(std::move(thread));
   }
-  for (Thread& thread : threads) RETURN_IF_ERROR(thread.interrupt());
-  for (Thread& thread : threads) RETURN_IF_ERROR(thread.wait_stopped(absl::Now() + kStopLimit));
+  for (Thread& thread : threads_) RETURN_IF_ERROR(thread.interrupt());
+  for (Thread& thread : threads_) RETURN_IF_ERROR(thread.wait_stopped(absl::Now() + kStopLimit));
   return absl::OkStatus();
 }
 
-// The leader unmaps the worker and is caught on its way out of the call: the instruction behind it is gone.
-absl::Status TaskBuilder::unmap_worker(Thread& leader) {
+absl::Status TaskBuilder::set_system_call(const Thread& thread, long number, uint64_t a, uint64_t b) const {
   ASSIGN_OR_RETURN(const uint64_t instruction, find_syscall_instruction());
-  ASSIGN_OR_RETURN(GeneralRegisters registers, leader.registers());
-  const Range region = session_->region();
+  ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());
   registers.rip = instruction;
-  registers.rax = SYS_munmap;
+  registers.rax = static_cast<uint64_t>(number);
   registers.orig_rax = ~0ull;
-  registers.rdi = region.start;
-  registers.rsi = region.size();
-  RETURN_IF_ERROR(leader.set_registers(registers));
+  registers.rdi = a;
+  registers.rsi = b;
+  return thread.set_registers(registers);
+}
+
+// A leader that had left by pthread_exit(3) leaves again: a zombie that shows the process's pid, and gives the process
+// its exit code when the last thread has left in the same way.
+absl::Status TaskBuilder::end_leader() {
+  const absl::Time deadline = absl::Now() + kStopLimit;
+  RETURN_IF_ERROR(set_system_call(threads_.front(), SYS_exit, static_cast<uint64_t>(process_.leader_exit_code()), 0));
+  RETURN_IF_ERROR(threads_.front().detach());
+  threads_.erase(threads_.begin());
+  for (;;) {
+    ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid(), pid()));
+    if (stat.state == 'Z') return absl::OkStatus();
+    if (absl::Now() > deadline) return absl::DeadlineExceededError(absl::StrCat("tid ", pid(), " does not end"));
+    absl::SleepFor(absl::Microseconds(200));
+  }
+}
+
+// The thread unmaps the worker and is caught on its way out of the call: the instruction behind it is gone.
+absl::Status TaskBuilder::unmap_worker(Thread& thread) {
+  const Range region = session_.region();
+  RETURN_IF_ERROR(set_system_call(thread, SYS_munmap, region.start, region.size()));
   for (const char* where : {"entering", "leaving"}) {
-    RETURN_IF_ERROR(leader.resume_to_syscall_stop());
-    ASSIGN_OR_RETURN(const Thread::Stop stop, leader.wait_stop(absl::Now() + kStopLimit));
+    RETURN_IF_ERROR(thread.resume_to_syscall_stop());
+    ASSIGN_OR_RETURN(const Thread::Stop stop, thread.wait_stop(absl::Now() + kStopLimit));
     if (!stop.syscall) {
       return absl::InternalError(absl::StrCat("signal ", stop.signal, " while ", where, " the worker's last call"));
     }
   }
-  ASSIGN_OR_RETURN(registers, leader.registers());
+  ASSIGN_OR_RETURN(const GeneralRegisters registers, thread.registers());
   if (registers.rax != 0) return errno_status(static_cast<int>(-registers.rax), "munmap of the worker");
   // From here to a stop in which the kernel looks at restart codes, without one instruction in between.
-  RETURN_IF_ERROR(leader.interrupt());
-  RETURN_IF_ERROR(leader.resume());
-  return leader.wait_stopped(absl::Now() + kStopLimit);
+  RETURN_IF_ERROR(thread.interrupt());
+  RETURN_IF_ERROR(thread.resume());
+  return thread.wait_stopped(absl::Now() + kStopLimit);
 }
 
 absl::Status TaskBuilder::write_restored_info(uint32_t flags) {
-  for (const model::Thread& thread : process().threads()) {
+  for (const model::Thread& thread : process_.threads()) {
     if (thread.restored_info() == 0) continue;
     protocol::RestoredInfo info{};
     info.magic = protocol::kRestoredInfoMagic;
     info.flags = flags;
-    info.sequence = image_.manifest().sequence();
+    info.sequence = parts_.image.manifest().sequence();
     const std::string name = image::image_name(info.sequence);
     std::copy_n(name.data(), std::min(name.size(), sizeof info.image - 1), info.image);
-    const std::string notes = absl::StrJoin(notes_, "\n");
+    const std::string notes = absl::StrJoin(parts_.notes, "\n");
     std::copy_n(notes.data(), std::min(notes.size(), sizeof info.notes - 1), info.notes);
-    RETURN_IF_ERROR(write_memory(pid_, thread.restored_info(), &info, sizeof info));
+    RETURN_IF_ERROR(write_memory(pid(), thread.restored_info(), &info, sizeof info));
   }
   return absl::OkStatus();
 }
 
-absl::Status TaskBuilder::start(uint32_t info_flags) {
+absl::Status TaskBuilder::prepare_start(uint32_t info_flags) {
   die_if_stage("restore-start");
-  if (process().stopped())
-    notes_.push_back("the program was stopped when it was checkpointed, and is; SIGCONT lets it go on");
+  if (process_.stopped()) {
+    parts_.notes.push_back(
+        absl::StrCat("pid ", pid(), " was stopped when it was checkpointed, and is; SIGCONT lets it go on"));
+  }
   RETURN_IF_ERROR(write_restored_info(info_flags));
-  std::vector<Thread> threads;
-  const absl::Status ready = [&] {
-    RETURN_IF_ERROR(stop_threads(threads));
-    RETURN_IF_ERROR(unmap_worker(threads.front()));
-    for (int i = 0; i < process().threads_size(); ++i) {
-      RETURN_IF_ERROR(with_context(set_state(process().threads(i), threads[static_cast<size_t>(i)]),
-                                   absl::StrCat("tid ", process().threads(i).tid())));
-    }
-    return files_.commit_all();
-  }();
-  if (!ready.ok()) {
-    // Not one instruction of the program has run: kill it before the threads are let go.
-    sys_pidfd_send_signal(pidfd_.get(), SIGKILL);
-    return ready;
+  RETURN_IF_ERROR(stop_threads());
+  if (process_.leader_ended()) RETURN_IF_ERROR(end_leader());
+  RETURN_IF_ERROR(unmap_worker(threads_.front()));
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    const model::Thread& wanted = process_.threads(static_cast<int>(i));
+    RETURN_IF_ERROR(with_context(set_state(wanted, threads_[i]), absl::StrCat("tid ", wanted.tid())));
   }
-  session_.reset();
+  return absl::OkStatus();
+}
+
+absl::Status TaskBuilder::release() {
   // The first thread that is let go takes it before its first instruction, and stops all.
-  if (process().stopped() && sys_pidfd_send_signal(pidfd_.get(), SIGSTOP) != 0) {
-    return errno_status(errno, absl::StrCat("pidfd_send_signal(SIGSTOP) to pid ", pid_));
+  if (process_.stopped() && sys_pidfd_send_signal(pidfd_.get(), SIGSTOP) != 0) {
+    return errno_status(errno, absl::StrCat("pidfd_send_signal(SIGSTOP) to pid ", pid()));
   }
-  for (size_t i = threads.size(); i-- > 0;) RETURN_IF_ERROR(threads[i].detach());
+  for (size_t i = threads_.size(); i-- > 0;) RETURN_IF_ERROR(threads_[i].detach());
+  threads_.clear();
   return absl::OkStatus();
 }
 

@@ -150,16 +150,14 @@ void plan_thread(const model::Thread& thread, int pid, const CallerCredentials& 
               {pid, thread.tid(), model::signal_number(pending), calls.data(pending.siginfo())});
   }
   plan_credentials(thread.credentials(), caller, calls);
-  if (thread.parent_death_signal() != 0) {
-    calls.add("prctl(PR_SET_PDEATHSIG)" + tid, SYS_prctl, {PR_SET_PDEATHSIG, thread.parent_death_signal()});
-  }
+  // Always: the restorer's own tasks have one.
+  calls.add("prctl(PR_SET_PDEATHSIG)" + tid, SYS_prctl, {PR_SET_PDEATHSIG, thread.parent_death_signal()});
   if (thread.no_new_privs())
     calls.add("prctl(PR_SET_NO_NEW_PRIVS)" + tid, SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
 }
 
 void plan_process(const model::Process& process, const model::SignalTable& signals,
                   const model::FilesystemContext& context, const std::string& working_directory, CallList& calls) {
-  if (process.session() == process.pid()) calls.add("setsid", SYS_setsid, {});
   calls.add(absl::StrCat("chdir to ", working_directory), SYS_chdir, {calls.text(working_directory)});
   calls.add("umask", SYS_umask, {context.umask()});
   for (int signal = 1; signal <= kSignals; ++signal) {

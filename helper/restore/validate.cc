@@ -2,8 +2,10 @@
 
 #include <signal.h>
 #include <sys/user.h>
+#include <sys/wait.h>
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -11,6 +13,8 @@
 #include "absl/strings/str_join.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
+#include "helper/image/image.h"
+#include "helper/model/births.h"
 #include "helper/model/cpu.h"
 #include "helper/model/ids.h"
 #include "helper/model/pending_signal.h"
@@ -61,9 +65,35 @@ absl::Status check_thread(const model::Thread& thread, std::set<int>& tids) {
   return check_signals(thread.pending_signals());
 }
 
+bool is_wait_status_of_an_end(int status) { return (WIFEXITED(status) || WIFSIGNALED(status)) && status >= 0; }
+
+// A zombie: whatever it had is gone.
+absl::Status check_ended_process(const model::Process& process, std::set<int>& tids) {
+  if (process.pid() <= 0 || process.pid() > kMaxPid) return damaged("pid ", process.pid(), " is impossible");
+  if (!tids.insert(process.pid()).second) return damaged("pid ", process.pid(), " stands twice");
+  if (!is_wait_status_of_an_end(process.exit_status())) {
+    return damaged("the exit status ", process.exit_status(), " of pid ", process.pid(), " is impossible");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_leader(const model::Process& process, std::set<int>& tids) {
+  if (!process.leader_ended()) {
+    if (process.threads(0).tid() == process.pid()) return absl::OkStatus();
+    return damaged("the leader of pid ", process.pid(), " is missing");
+  }
+  if (process.pid() <= 0 || process.pid() > kMaxPid) return damaged("pid ", process.pid(), " is impossible");
+  if (!tids.insert(process.pid()).second) return damaged("pid ", process.pid(), " stands twice");
+  return absl::OkStatus();
+}
+
 absl::Status check_process(const model::Tree& tree, const model::Process& process, std::set<int>& tids) {
+  if (process.exit_signal() < 0 || process.exit_signal() > 64) {
+    return damaged("pid ", process.pid(), " ends with signal ", process.exit_signal());
+  }
+  if (process.ended()) return check_ended_process(process, tids);
   if (process.threads().empty()) return damaged("pid ", process.pid(), " has no threads");
-  if (process.threads(0).tid() != process.pid()) return damaged("the leader of pid ", process.pid(), " is missing");
+  RETURN_IF_ERROR(check_leader(process, tids));
   if (model::find_address_space(tree, process.address_space()) == nullptr ||
       model::find_file_table(tree, process.file_table()) == nullptr ||
       model::find_signal_table(tree, process.signal_table()) == nullptr ||
@@ -164,9 +194,7 @@ absl::Status check_file_table(const model::Tree& tree, const model::FileTable& t
 std::map<uint32_t, uint64_t> page_file_sizes(const image::Manifest& manifest) {
   std::map<uint32_t, uint64_t> sizes;
   for (const image::FileEntry& file : manifest.files()) {
-    for (uint32_t k = 0; k < 2; ++k) {
-      if (file.name() == absl::StrCat("pages-", k, ".bin")) sizes[k] = file.size();
-    }
+    if (const std::optional<uint32_t> k = image::pages_number(file.name()); k.has_value()) sizes[*k] = file.size();
   }
   return sizes;
 }
@@ -175,11 +203,10 @@ std::map<uint32_t, uint64_t> page_file_sizes(const image::Manifest& manifest) {
 
 absl::Status validate(const model::Tree& tree, const image::Manifest& manifest) {
   if (tree.processes().empty()) return damaged("it holds no process");
-  if (tree.processes_size() > 1) {
-    return absl::UnimplementedError("the image holds a process tree; this release restores single processes");
-  }
+  if (tree.processes(0).ended()) return damaged("its root has ended");
   std::set<int> tids;
   for (const model::Process& process : tree.processes()) RETURN_IF_ERROR(check_process(tree, process, tids));
+  RETURN_IF_ERROR(with_context(model::plan_births(tree).status(), "state.pb"));
   const std::map<uint32_t, uint64_t> file_sizes = page_file_sizes(manifest);
   for (const model::AddressSpace& space : tree.address_spaces()) {
     RETURN_IF_ERROR(check_vmas(tree, space));

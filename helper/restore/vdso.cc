@@ -116,16 +116,14 @@ void plan_move(Group& group, uint64_t destination, CallList& calls) {
   group.start = destination;
 }
 
-absl::Status check_no_thread_inside(const model::Tree& tree, const model::Vdso& vdso) {
-  for (const model::Process& process : tree.processes()) {
-    for (const model::Thread& thread : process.threads()) {
-      uint64_t rip = 0;  // struct user_regs_struct: 17th register
-      if (!read_at(thread.general_registers(), 16 * sizeof rip, rip)) continue;
-      if (rip >= vdso.vdso_start() && rip < vdso.vdso_end()) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "tid ", thread.tid(), " was stopped inside the vDSO, and this kernel's vDSO differs from the image's; ",
-            "restart on the kernel the image was made on, or restart an older or newer image"));
-      }
+absl::Status check_no_thread_inside(const model::Process& process, const model::Vdso& vdso) {
+  for (const model::Thread& thread : process.threads()) {
+    uint64_t rip = 0;  // struct user_regs_struct: 17th register
+    if (!read_at(thread.general_registers(), 16 * sizeof rip, rip)) continue;
+    if (rip >= vdso.vdso_start() && rip < vdso.vdso_end()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "tid ", thread.tid(), " was stopped inside the vDSO, and this kernel's vDSO differs from the image's; ",
+          "restart on the kernel the image was made on, or restart an older or newer image"));
     }
   }
   return absl::OkStatus();
@@ -167,7 +165,7 @@ absl::StatusOr<std::string> vdso_with_stubs(absl::string_view old_elf, absl::str
   return result;
 }
 
-absl::StatusOr<VdsoPlan> plan_vdso(const model::Tree& tree, const model::AddressSpace& space,
+absl::StatusOr<VdsoPlan> plan_vdso(const model::Process& process, const model::AddressSpace& space,
                                    const std::vector<procfs::Mapping>& now, absl::string_view current,
                                    uint64_t free_address, CallList& calls) {
   VdsoPlan plan;
@@ -189,7 +187,7 @@ absl::StatusOr<VdsoPlan> plan_vdso(const model::Tree& tree, const model::Address
     plan_move(group, old.vvar_start(), calls);
     return plan;
   }
-  RETURN_IF_ERROR(check_no_thread_inside(tree, old));
+  RETURN_IF_ERROR(check_no_thread_inside(process, old));
   plan.stubs = true;
   plan.stub_address = old.vdso_start();
   ASSIGN_OR_RETURN(plan.stub_bytes, vdso_with_stubs(old.content(), current, group.vdso));

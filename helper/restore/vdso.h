@@ -24,10 +24,10 @@ struct VdsoPlan {
   std::string stub_bytes;
 };
 
-// `now` are the new task's mappings, `current` the bytes of its [vdso]. `free_address` is a place of at least
-// kVdsoRoom bytes that neither the image nor the new task uses. With stubs a thread may not have been stopped inside
-// the vDSO: FAILED_PRECONDITION then.
-absl::StatusOr<VdsoPlan> plan_vdso(const model::Tree& tree, const model::AddressSpace& space,
+// `now` are the mappings of the task that becomes `process`, `current` the bytes of its [vdso]. `free_address` is a
+// place of at least kVdsoRoom bytes that neither the image nor the new task uses. With stubs a thread may not have been
+// stopped inside the vDSO: FAILED_PRECONDITION then.
+absl::StatusOr<VdsoPlan> plan_vdso(const model::Process& process, const model::AddressSpace& space,
                                    const std::vector<procfs::Mapping>& now, absl::string_view current,
                                    uint64_t free_address, CallList& calls);
 inline constexpr uint64_t kVdsoRoom = 256 * 1024;

@@ -30,14 +30,14 @@ TEST(PlanUnmapping, KeepsTheWorkerAndTheVdsoOnly) {
   CallList calls;
   plan_unmapping({mapping(0x1000, 0x2000, "/bin/x"), mapping(0x9000, 0xa000, "[vvar]"),
                   mapping(0xa000, 0xb000, "[vdso]"), mapping(0x20000, 0x30000, "[stack]")},
-                 0x5000, 0x6000, calls);
+                 {{0x5000, 0x6000}}, calls);
   EXPECT_THAT(unmapped(calls), testing::ElementsAre(testing::Pair(0, 0x5000), testing::Pair(0x6000, 0x9000),
                                                     testing::Pair(0xb000, 0x7ffffffff000)));
 }
 
 TEST(PlanUnmapping, TheWorkerMayLieAboveEverything) {
   CallList calls;
-  plan_unmapping({mapping(0x1000, 0x2000, "/bin/x")}, 0x50000, 0x60000, calls);
+  plan_unmapping({mapping(0x1000, 0x2000, "/bin/x")}, {{0x50000, 0x60000}}, calls);
   EXPECT_THAT(unmapped(calls), testing::ElementsAre(testing::Pair(0, 0x50000), testing::Pair(0x60000, 0x7ffffffff000)));
 }
 

@@ -97,6 +97,7 @@ TEST(VdsoStubs, FallBackToTheSystemCall) {
 
 model::Tree tree_with_own_vdso(const OwnVdso& vdso) {
   model::Tree tree;
+  tree.add_processes();
   model::AddressSpace& space = *tree.add_address_spaces();
   uint64_t vvar = 0;
   for (const procfs::Mapping& mapping : vdso.mappings) {
@@ -113,7 +114,7 @@ TEST(PlanVdso, MovesTheSameVdsoBackToItsPlace) {
   const OwnVdso vdso = own_vdso();
   const model::Tree tree = tree_with_own_vdso(vdso);
   CallList calls;
-  const auto plan = plan_vdso(tree, tree.address_spaces(0), vdso.mappings, vdso.bytes, 0x10000000, calls);
+  const auto plan = plan_vdso(tree.processes(0), tree.address_spaces(0), vdso.mappings, vdso.bytes, 0x10000000, calls);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_FALSE(plan->stubs);
   ASSERT_FALSE(calls.empty());
@@ -126,7 +127,7 @@ TEST(PlanVdso, AnotherVdsoGetsStubs) {
   std::string other = vdso.bytes;
   other.back() = static_cast<char>(other.back() ^ 1);
   CallList calls;
-  const auto plan = plan_vdso(tree, tree.address_spaces(0), vdso.mappings, other, 0x10000000, calls);
+  const auto plan = plan_vdso(tree.processes(0), tree.address_spaces(0), vdso.mappings, other, 0x10000000, calls);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_TRUE(plan->stubs);
   EXPECT_EQ(plan->stub_address, vdso.base);
@@ -139,11 +140,11 @@ TEST(PlanVdso, RefusesStubsUnderAThreadInsideTheVdso) {
   std::string registers(27 * 8, '\0');
   const uint64_t rip = vdso.base + 16;
   std::memcpy(registers.data() + 16 * 8, &rip, sizeof rip);
-  tree.add_processes()->add_threads()->set_general_registers(registers);
+  tree.mutable_processes(0)->add_threads()->set_general_registers(registers);
   std::string other = vdso.bytes;
   other.back() = static_cast<char>(other.back() ^ 1);
   CallList calls;
-  const auto plan = plan_vdso(tree, tree.address_spaces(0), vdso.mappings, other, 0x10000000, calls);
+  const auto plan = plan_vdso(tree.processes(0), tree.address_spaces(0), vdso.mappings, other, 0x10000000, calls);
   EXPECT_EQ(plan.status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
