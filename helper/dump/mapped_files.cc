@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "helper/base/errors.h"
+#include "helper/base/nanoseconds.h"
 #include "helper/model/build_id.h"
 
 namespace stillpoint {
@@ -58,7 +59,7 @@ absl::StatusOr<uint64_t> MappedFiles::enter(UniqueFd fd, std::string path, bool 
   message.set_id(files_.size() + 1);
   message.set_path(std::move(path));
   message.set_size(static_cast<uint64_t>(stat.st_size));
-  message.set_mtime_ns(stat.st_mtim.tv_sec * int64_t{1'000'000'000} + stat.st_mtim.tv_nsec);
+  message.set_mtime_ns(to_nanoseconds(stat.st_mtim));
   message.set_inode(stat.st_ino);
   message.set_device(stat.st_dev);
   message.set_deleted(deleted);

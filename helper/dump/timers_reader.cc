@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
+#include "helper/base/nanoseconds.h"
 #include "helper/model/pending_signal.h"
 
 namespace stillpoint {
@@ -44,9 +45,6 @@ struct Reading {
 constexpr int kMoreRounds = 8;
 constexpr int kIntervalTimers[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
 
-int64_t nanoseconds(const timespec& t) { return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec; }
-int64_t nanoseconds(const timeval& t) { return (t.tv_sec * int64_t{1'000'000} + t.tv_usec) * 1000; }
-
 absl::StatusOr<Reading> read_timers(ApplicationCalls& calls, const model::Process& process) {
   const uint64_t scratch = calls.scratch();
   Reading reading;
@@ -57,8 +55,8 @@ absl::StatusOr<Reading> read_timers(ApplicationCalls& calls, const model::Proces
     reading.timers.push_back({.posix = false,
                               .id = which,
                               .silent = false,
-                              .interval_ns = nanoseconds(timer.it_interval),
-                              .value_ns = nanoseconds(timer.it_value)});
+                              .interval_ns = to_nanoseconds(timer.it_interval),
+                              .value_ns = to_nanoseconds(timer.it_value)});
   }
   for (const model::PosixTimer& timer : process.posix_timers()) {
     ASSIGN_OR_RETURN(const itimerspec left, calls.fetch<itimerspec>("timer_gettime", SYS_timer_gettime,
@@ -66,8 +64,8 @@ absl::StatusOr<Reading> read_timers(ApplicationCalls& calls, const model::Proces
     reading.timers.push_back({.posix = true,
                               .id = timer.id(),
                               .silent = (timer.notify() & ~SIGEV_THREAD_ID) == SIGEV_NONE,
-                              .interval_ns = nanoseconds(left.it_interval),
-                              .value_ns = nanoseconds(left.it_value)});
+                              .interval_ns = to_nanoseconds(left.it_interval),
+                              .value_ns = to_nanoseconds(left.it_value)});
   }
   return reading;
 }

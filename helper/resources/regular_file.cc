@@ -26,6 +26,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "helper/base/errors.h"
+#include "helper/base/nanoseconds.h"
 #include "helper/procfs/process_files.h"
 #include "helper/resources/deleted_file.h"
 #include "helper/resources/detail.h"
@@ -50,8 +51,6 @@ constexpr char kCloseAround[] =
     "stillpoint::on_post_restore";
 
 bool writable(uint32_t flags) { return (flags & O_ACCMODE) != O_RDONLY; }
-
-int64_t nanoseconds(const timespec& time) { return time.tv_sec * 1'000'000'000LL + time.tv_nsec; }
 
 bool starters(const OpenFileView& file, const OpenFileDumpContext& context) {
   return inherited_number(file) <= 2 && context.inherited(file) && starter_holds(file);
@@ -110,8 +109,8 @@ RegularFileDetail attributes(const OpenFileView& file) {
   detail.set_inode(file.stat.st_ino);
   detail.set_device(file.stat.st_dev);
   detail.set_size(static_cast<uint64_t>(file.stat.st_size));
-  detail.set_mtime_ns(nanoseconds(file.stat.st_mtim));
-  detail.set_ctime_ns(nanoseconds(file.stat.st_ctim));
+  detail.set_mtime_ns(to_nanoseconds(file.stat.st_mtim));
+  detail.set_ctime_ns(to_nanoseconds(file.stat.st_ctim));
   detail.set_mode(file.stat.st_mode);
   return detail;
 }
@@ -184,7 +183,7 @@ void compare_read_file(const RegularFileDetail& detail, const std::string& path,
   if (static_cast<uint64_t>(now.st_size) != detail.size()) {
     context.note(absl::StrCat(printable(path), ": open for reading, its size changed from ", detail.size(), " to ",
                               now.st_size, " bytes since the checkpoint"));
-  } else if (nanoseconds(now.st_mtim) != detail.mtime_ns()) {
+  } else if (to_nanoseconds(now.st_mtim) != detail.mtime_ns()) {
     context.note(absl::StrCat(printable(path), ": open for reading, it was modified since the checkpoint"));
   }
 }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "helper/base/errors.h"
+#include "helper/base/nanoseconds.h"
 #include "helper/model/build_id.h"
 #include "helper/restore/open_files_restorer.h"
 
@@ -55,7 +56,7 @@ std::string difference(int fd, const model::MappedFile& file, const image::Image
   struct stat stat {};
   if (::fstat(fd, &stat) != 0) return absl::StrCat("cannot be looked at (", errno_name(errno), ")");
   if (!S_ISREG(stat.st_mode)) return "is no regular file any more";
-  const int64_t mtime = stat.st_mtim.tv_sec * int64_t{1'000'000'000} + stat.st_mtim.tv_nsec;
+  const int64_t mtime = to_nanoseconds(stat.st_mtim);
   const bool same_size = static_cast<uint64_t>(stat.st_size) == file.size();
   if (same_size && mtime == file.mtime_ns() && stat.st_ino == file.inode()) return "";
   if (!file.build_id().empty() && same_size && model::elf_identity(fd).build_id == file.build_id()) return "";
