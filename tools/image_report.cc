@@ -91,6 +91,26 @@ void append_descriptors(const model::Tree& tree, const model::Process& process, 
   }
 }
 
+// What stands in order is summed up in one pass. An image that lies about it could keep `inspect` busy for hours.
+absl::Status check_order(const model::AddressSpace& space) {
+  uint64_t end = 0;
+  for (const model::Vma& vma : space.vmas()) {
+    if (vma.start() < end || vma.end() <= vma.start()) {
+      return absl::DataLossError(
+          absl::StrCat("the mapping ", absl::Hex(vma.start()), "-", absl::Hex(vma.end()), " is impossible"));
+    }
+    end = vma.end();
+  }
+  end = 0;
+  for (const model::PageExtent& extent : space.pages()) {
+    if (extent.address() < end || extent.address() + extent.length() <= extent.address()) {
+      return absl::DataLossError(absl::StrCat("the pages at ", absl::Hex(extent.address()), " are impossible"));
+    }
+    end = extent.address() + extent.length();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ImageContents> read_image(const std::string& path) {
@@ -101,6 +121,9 @@ absl::StatusOr<ImageContents> read_image(const std::string& path) {
   contents.manifest = reader.manifest();
   if (!contents.tree.ParseFromString(state)) {
     return absl::DataLossError(absl::StrCat(reader.name(), "/", image::kStateName, " is not a process tree"));
+  }
+  for (const model::AddressSpace& space : contents.tree.address_spaces()) {
+    RETURN_IF_ERROR(with_context(check_order(space), absl::StrCat(reader.name(), "/", image::kStateName)));
   }
   return contents;
 }

@@ -176,7 +176,7 @@ absl::Status TaskBuilder::build_threads() {
     RETURN_IF_ERROR(run_calls(calls, session_.client(i + static_cast<int>(first_thread()))));
   }
   CallList late;
-  plan_late(process_, late, parts_.notes);
+  RETURN_IF_ERROR(plan_late(process_, late, parts_.notes));
   parts_.files.plan_late(pid(), late);
   late.add("close_range of the restorer's fds", SYS_close_range, {parts_.files.first_free_number(), ~0u, 0});
   if (!process_.leader_ended()) plan_thread(process_.threads(0), pid(), parts_.caller, late);

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
 #include "helper/model/pending_signal.h"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr int kIoprioWhoProcess = 1;
 constexpr int kSignals = 64;
+constexpr int kMaxFillers = 200'000;
 constexpr int kPrTimerCreateRestoreIds = 77;  // Linux 6.16: include/uapi/linux/prctl.h
 
 struct KernelSigaction {
@@ -70,8 +72,12 @@ void plan_timer_create(const model::PosixTimer& timer, CallList& calls) {
 }
 
 // Older kernels hand ids out in order, beginning at 0: those in between are made and deleted again.
-void plan_timers_in_order(std::vector<model::PosixTimer> timers, CallList& calls) {
+absl::Status plan_timers_in_order(std::vector<model::PosixTimer> timers, CallList& calls) {
   std::sort(timers.begin(), timers.end(), [](const auto& a, const auto& b) { return a.id() < b.id(); });
+  if (const int last = timers.back().id(); last > kMaxFillers) {
+    return absl::UnimplementedError(absl::StrCat("timer ", last, " cannot be made again: this kernel does not let a ",
+                                                 "program choose a timer's id (Linux 6.16 does)"));
+  }
   int next = 0;
   for (const model::PosixTimer& timer : timers) {
     for (; next < timer.id(); ++next) {
@@ -84,16 +90,17 @@ void plan_timers_in_order(std::vector<model::PosixTimer> timers, CallList& calls
     plan_timer_create(timer, calls);
     next = timer.id() + 1;
   }
+  return absl::OkStatus();
 }
 
-void plan_posix_timers(const model::Process& process, CallList& calls) {
-  if (process.posix_timers_size() == 0) return;
+absl::Status plan_posix_timers(const model::Process& process, CallList& calls) {
+  if (process.posix_timers_size() == 0) return absl::OkStatus();
   if (timer_ids_can_be_chosen()) {
     calls.add("prctl(PR_TIMER_CREATE_RESTORE_IDS)", SYS_prctl, {kPrTimerCreateRestoreIds, 1, 0, 0, 0});
     for (const model::PosixTimer& timer : process.posix_timers()) plan_timer_create(timer, calls);
     calls.add("prctl(PR_TIMER_CREATE_RESTORE_IDS)", SYS_prctl, {kPrTimerCreateRestoreIds, 0, 0, 0, 0});
   } else {
-    plan_timers_in_order({process.posix_timers().begin(), process.posix_timers().end()}, calls);
+    RETURN_IF_ERROR(plan_timers_in_order({process.posix_timers().begin(), process.posix_timers().end()}, calls));
   }
   for (const model::PosixTimer& timer : process.posix_timers()) {
     const itimerspec spec = {to_timespec(timer.interval_ns()), to_timespec(timer.value_ns())};
@@ -101,6 +108,7 @@ void plan_posix_timers(const model::Process& process, CallList& calls) {
     calls.add(absl::StrCat("timer_settime of timer ", timer.id()), SYS_timer_settime,
               {timer.id(), 0, calls.data_of(spec), 0});
   }
+  return absl::OkStatus();
 }
 
 void plan_limits(const model::Process& process, CallList& calls, std::vector<std::string>& notes) {
@@ -173,8 +181,8 @@ void plan_process(const model::Process& process, const model::SignalTable& signa
   }
 }
 
-void plan_late(const model::Process& process, CallList& calls, std::vector<std::string>& notes) {
-  plan_posix_timers(process, calls);
+absl::Status plan_late(const model::Process& process, CallList& calls, std::vector<std::string>& notes) {
+  RETURN_IF_ERROR(plan_posix_timers(process, calls));
   for (const model::IntervalTimer& timer : process.interval_timers()) {
     const itimerval value = {to_timeval(timer.interval_us()), to_timeval(timer.value_us())};
     calls.add("setitimer", SYS_setitimer, {timer.which(), calls.data_of(value), 0});
@@ -185,6 +193,7 @@ void plan_late(const model::Process& process, CallList& calls, std::vector<std::
   }
   plan_limits(process, calls, notes);
   calls.add("personality", SYS_personality, {process.personality()});
+  return absl::OkStatus();
 }
 
 }  // namespace stillpoint

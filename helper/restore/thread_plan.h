@@ -16,7 +16,8 @@ void plan_thread(const model::Thread& thread, int pid, const CallerCredentials& 
 void plan_process(const model::Process& process, const model::SignalTable& signals,
                   const model::FilesystemContext& context, const std::string& working_directory, CallList& calls);
 // What it does once they exist: timers, pending signals, resource limits (never raising a hard limit above `caller`'s).
-void plan_late(const model::Process& process, CallList& calls, std::vector<std::string>& notes);
+// UNIMPLEMENTED: a timer whose id this kernel gives to nobody.
+absl::Status plan_late(const model::Process& process, CallList& calls, std::vector<std::string>& notes);
 
 }  // namespace stillpoint
 

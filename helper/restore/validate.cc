@@ -18,6 +18,7 @@
 #include "helper/model/cpu.h"
 #include "helper/model/ids.h"
 #include "helper/model/pending_signal.h"
+#include "helper/restore/validate_objects.h"
 
 namespace stillpoint {
 namespace {
@@ -206,6 +207,7 @@ absl::Status validate(const model::Tree& tree, const image::Manifest& manifest) 
   if (tree.processes(0).ended()) return damaged("its root has ended");
   std::set<int> tids;
   for (const model::Process& process : tree.processes()) RETURN_IF_ERROR(check_process(tree, process, tids));
+  RETURN_IF_ERROR(validate_objects(tree));
   RETURN_IF_ERROR(with_context(model::plan_births(tree).status(), "state.pb"));
   const std::map<uint32_t, uint64_t> file_sizes = page_file_sizes(manifest);
   for (const model::AddressSpace& space : tree.address_spaces()) {

@@ -83,6 +83,22 @@ TEST(Validate, EveryImpossibilityIsNamed) {
       {"executable", [](model::Tree& t) { t.mutable_address_spaces(0)->set_executable(4); }, "executable"},
       {"siginfo", [](model::Tree& t) { t.mutable_processes(0)->add_pending_signals()->set_siginfo("short"); },
        "pending"},
+      {"two of an id", [](model::Tree& t) { t.add_open_files()->set_id(1); }, "open file 1 stands twice"},
+      {"no id", [](model::Tree& t) { t.add_shared_memories(); }, "without an id"},
+      {"huge pages",
+       [](model::Tree& t) { t.mutable_address_spaces(0)->mutable_vmas(0)->set_huge_page_size(~uint64_t{0}); },
+       "has pages of"},
+      {"shared huge pages",
+       [](model::Tree& t) {
+         t.add_shared_memories()->set_id(1);
+         t.mutable_shared_memories(0)->set_huge_page_size(0x300000);
+       },
+       "has pages of"},
+      {"two of a timer",
+       [](model::Tree& t) { t.mutable_processes(0)->add_posix_timers(), t.mutable_processes(0)->add_posix_timers(); },
+       "timer 0"},
+      {"clock", [](model::Tree& t) { t.mutable_clocks()->set_boottime_ns(0x7fffffffffffffff); }, "clock"},
+      {"clock before the beginning", [](model::Tree& t) { t.mutable_clocks()->set_monotonic_ns(-1); }, "clock"},
       {"handler", [](model::Tree& t) { t.mutable_signal_tables(0)->add_actions()->set_signal(65); }, "handler"},
   };
   for (const Case& c : cases) {
