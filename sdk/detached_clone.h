@@ -13,7 +13,7 @@
 
 namespace stillpoint::sdk {
 
-inline constexpr size_t kCloneStackSize = 32 * 1024;
+inline constexpr size_t kCloneStackSize = size_t{32} * 1024;
 
 // Memory for the intermediate task and for one it may start in turn. Reused by one start after another.
 struct CloneStacks {

@@ -15,7 +15,7 @@
 
 namespace stillpoint::sdk {
 
-inline constexpr size_t kMaxPacketBytes = 128 * 1024;
+inline constexpr size_t kMaxPacketBytes = size_t{128} * 1024;
 
 struct SdkThreadFields {
   int32_t tid = 0;

@@ -22,7 +22,7 @@ using procfs::Mapping;
 using protocol::Anchor;
 
 constexpr size_t kMaxProgramHeaders = 256;
-constexpr uint64_t kMaxNoteBytes = 64 * 1024;
+constexpr uint64_t kMaxNoteBytes = uint64_t{64} * 1024;
 constexpr size_t kMaxAnchors = 64;
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);
 

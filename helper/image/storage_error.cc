@@ -32,7 +32,7 @@ absl::string_view storage_remedy(int error) {
 }
 
 absl::Status storage_error(int error, absl::string_view what) {
-  const absl::Status status = errno_status(error, what);
+  absl::Status status = errno_status(error, what);
   const absl::string_view remedy = storage_remedy(error);
   if (remedy.empty()) return status;
   return absl::Status(status.code(), absl::StrCat(status.message(), "; ", remedy));

@@ -119,7 +119,7 @@ absl::Status WorkerClient::death(absl::Status status) const {
 }
 
 absl::Status WorkerClient::exit() {
-  const absl::Status status = run_job(worker::Job::kExit, "ending", nullptr);
+  absl::Status status = run_job(worker::Job::kExit, "ending", nullptr);
   if (status.ok()) lost_ = absl::FailedPreconditionError("the worker was told to exit");
   if (absl::IsDeadlineExceeded(status)) return status;
   return absl::OkStatus();  // ended, whether on our word or before it

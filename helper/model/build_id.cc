@@ -10,7 +10,7 @@
 namespace stillpoint::model {
 namespace {
 
-constexpr size_t kMaxNotes = 64 * 1024;
+constexpr size_t kMaxNotes = size_t{64} * 1024;
 constexpr size_t kMaxBuildId = 64;
 
 bool read_at(int fd, void* buffer, size_t size, uint64_t offset) {

@@ -17,7 +17,7 @@
 
 namespace stillpoint {
 
-inline constexpr size_t kMaxPacketBytes = 128 * 1024;
+inline constexpr size_t kMaxPacketBytes = size_t{128} * 1024;
 inline constexpr size_t kMaxPacketFds = kMaxSocketFds;
 
 struct ReceivedPacket {

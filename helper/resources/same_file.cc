@@ -52,6 +52,7 @@ std::vector<OpenFileReference> OpenFileDumpContext::same_object(const OpenFileVi
     if (flags.ok()) found[id] = static_cast<uint32_t>(*flags) & ~uint32_t{O_CLOEXEC};
   }
   std::vector<OpenFileReference> references;
+  references.reserve(found.size());
   for (const auto& [id, flags] : found) references.push_back({id, flags});
   return references;
 }

@@ -17,7 +17,7 @@
 namespace stillpoint {
 namespace {
 
-constexpr size_t kAnswerSize = 64 * 1024;
+constexpr size_t kAnswerSize = size_t{64} * 1024;
 
 struct Request {
   nlmsghdr header;

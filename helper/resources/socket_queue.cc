@@ -19,7 +19,7 @@
 namespace stillpoint {
 namespace {
 
-constexpr size_t kFirstBuffer = 256 * 1024;
+constexpr size_t kFirstBuffer = size_t{256} * 1024;
 constexpr size_t kMostMessages = 1 << 20;
 constexpr int kScmPidfd = 4;
 constexpr int kBigSendBuffer = 64 << 20;

@@ -120,7 +120,7 @@ bool has_named_sender(const UnixSocketDetail& detail) {
 absl::Status put_message(const QueueWriter& writer, const UnixMessage& message, bool stream,
                          const SocketAddress& address) {
   if (message.has_credentials()) {
-    const absl::Status sent = writer.send_as(message.data(), address, message.uid(), message.gid());
+    absl::Status sent = writer.send_as(message.data(), address, message.uid(), message.gid());
     if (!absl::IsPermissionDenied(sent)) return sent;
   }
   return writer.send(message.data(), stream, address);
@@ -246,7 +246,7 @@ class UnixSocketKind : public OpenFileKind {
   static absl::Status bind_name(const model::OpenFile& file, const UnixSocketDetail& detail, int fd,
                                 OpenFileRestoreContext& context) {
     if (detail.name().name().empty()) return absl::OkStatus();
-    const absl::Status bound = bind_unix_name(fd, detail.name(), file.description(), context);
+    absl::Status bound = bind_unix_name(fd, detail.name(), file.description(), context);
     const bool connection = detail.type() != SOCK_DGRAM && detail.peer_state() != UnixSocketDetail::NONE;
     if (bound.ok() || !connection) return bound;
     context.note(absl::StrCat(file.description(), ": lost its name: ", std::string(bound.message())));

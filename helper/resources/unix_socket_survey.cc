@@ -299,6 +299,7 @@ class Survey {
   absl::Status check_for_hidden(const std::vector<QueuedMessage>& queue) {
     if (self_.type == SOCK_STREAM || detail().peer_state() != UnixSocketDetail::PAIR) return absl::OkStatus();
     std::vector<std::string> messages;
+    messages.reserve(queue.size());
     for (const QueuedMessage& message : queue) messages.push_back(message.data);
     const absl::StatusOr<int> shown = queue_memory(self_.type, messages);
     const absl::StatusOr<int> empty = queue_memory(self_.type, {""});

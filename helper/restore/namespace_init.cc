@@ -23,7 +23,7 @@
 namespace stillpoint {
 namespace {
 
-constexpr size_t kMaxReport = 64 * 1024;
+constexpr size_t kMaxReport = size_t{64} * 1024;
 
 void close_all_but(int fd) {
   if (fd > 0) ::syscall(SYS_close_range, 0, fd - 1, 0);

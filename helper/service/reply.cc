@@ -12,7 +12,7 @@ namespace stillpoint {
 namespace {
 
 constexpr size_t kRoomForEnvelope = 1024;
-constexpr size_t kMaxMessage = 16 * 1024;
+constexpr size_t kMaxMessage = size_t{16} * 1024;
 
 void make_utf8(std::string* text) { protocol::replace_invalid_utf8(text->data(), text->size()); }
 

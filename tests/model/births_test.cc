@@ -66,7 +66,9 @@ void expect_reached(const std::vector<P>& wanted) {
   const P& root = wanted.front();
   for (const P& p : wanted) {
     const P& got = made.at(p.pid);
-    if (p.pid != root.pid) EXPECT_EQ(got.parent, p.parent) << p.pid;
+    if (p.pid != root.pid) {
+      EXPECT_EQ(got.parent, p.parent) << p.pid;
+    }
     EXPECT_EQ(got.session, there(p.session) ? p.session : 1) << p.pid;
     const bool starters = !there(root.session) && p.group == root.group;
     EXPECT_EQ(got.group, starters ? 1 : p.group) << p.pid;
