@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -32,7 +33,7 @@ bool has_flag(const procfs::Mapping& mapping, absl::string_view flag) {
 
 bool same_mapping(const procfs::Mapping& a, const procfs::Mapping& b) {
   return a.start == b.start && a.end == b.end && a.protection == b.protection && a.shared == b.shared &&
-         a.offset == b.offset && a.inode == b.inode && a.name == b.name;
+         a.offset == b.offset && a.device == b.device && a.inode == b.inode && a.name == b.name;
 }
 
 // Takes vm_flags over from `ahead` for every mapping that stands unchanged in both (both ascending). False when one is
@@ -54,6 +55,25 @@ std::string hex_range(const procfs::Mapping& mapping) {
   return absl::StrCat("mapping ", absl::Hex(mapping.start), "-", absl::Hex(mapping.end), " ", mapping.name);
 }
 
+// What a fork inherits.
+void set_flags(const procfs::Mapping& mapping, model::Vma& vma) {
+  vma.set_grows_down(has_flag(mapping, "gd"));
+  vma.set_no_reserve(has_flag(mapping, "nr"));
+  vma.set_may_write(mapping.shared && has_flag(mapping, "mw"));
+  vma.clear_advice();
+  for (const AdviceFlag& flag : kAdviceFlags) {
+    if (has_flag(mapping, flag.vm_flag)) vma.add_advice(static_cast<uint32_t>(flag.advice));
+  }
+}
+
+bool has_advice(const model::Vma& vma, int advice) {
+  return std::find(vma.advice().begin(), vma.advice().end(), static_cast<uint32_t>(advice)) != vma.advice().end();
+}
+
+bool is_private(const model::Vma& vma) {
+  return vma.kind() == model::Vma::ANONYMOUS || vma.kind() == model::Vma::FILE_PRIVATE || vma.was_private_shm();
+}
+
 void audit_flags(const procfs::Mapping& mapping, Findings& findings) {
   if (has_flag(mapping, "um") || has_flag(mapping, "uw") || has_flag(mapping, "ui")) {
     findings.add({"SP-USERFAULTFD-MAP", hex_range(mapping), "it is registered with a userfaultfd",
@@ -69,8 +89,6 @@ void audit_flags(const procfs::Mapping& mapping, Findings& findings) {
 
 absl::Status AddressSpaceReader::read_ahead(pid_t pid) {
   ASSIGN_OR_RETURN(ahead_, procfs::read_smaps(pid));
-  ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(pid, pid));
-  locked_kib_ahead_ = status.locked_kib;
   return absl::OkStatus();
 }
 
@@ -78,8 +96,13 @@ absl::Status AddressSpaceReader::read_mappings(pid_t tid, model::AddressSpace& o
   ASSIGN_OR_RETURN(mappings_, procfs::read_maps(tid));
   ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(tid, tid));
   out.set_thp_disabled(!status.thp_enabled);
-  if (!take_flags(ahead_, mappings_) || status.locked_kib != locked_kib_ahead_) {
+  // Locks stand nowhere else: a fork does not inherit them.
+  if (!take_flags(ahead_, mappings_) || status.locked_kib != 0) {
     ASSIGN_OR_RETURN(mappings_, procfs::read_smaps(tid));
+    return absl::OkStatus();
+  }
+  for (procfs::Mapping& mapping : mappings_) {
+    std::erase_if(mapping.vm_flags, [](const std::string& flag) { return flag == "lo" || flag == "lf"; });
   }
   return absl::OkStatus();
 }
@@ -119,6 +142,33 @@ absl::Status AddressSpaceReader::ask(ApplicationCalls& calls, model::AddressSpac
   return absl::OkStatus();
 }
 
+absl::Status AddressSpaceReader::ask_locking(ApplicationCalls& calls, model::AddressSpace& out) {
+  ASSIGN_OR_RETURN(const procfs::TaskStatus before, procfs::read_status(calls.tid(), calls.tid()));
+  if (before.locked_kib == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(
+      const int64_t address,
+      calls.call(SYS_mmap, {0, kPageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~uint64_t{0}, 0}));
+  if (address == -EAGAIN) {  // it would be locked, and RLIMIT_MEMLOCK is used up
+    out.set_mlock_future(true);
+    return absl::OkStatus();
+  }
+  if (address < 0) return errno_status(static_cast<int>(-address), "mmap in the program");
+  const absl::StatusOr<procfs::TaskStatus> after = procfs::read_status(calls.tid(), calls.tid());
+  const bool locked = after.ok() && after->locked_kib > before.locked_kib;
+  absl::StatusOr<std::vector<procfs::Mapping>> mappings;
+  if (locked) mappings = procfs::read_smaps(calls.tid());
+  RETURN_IF_ERROR(calls.checked("munmap", SYS_munmap, {static_cast<uint64_t>(address), kPageSize}).status());
+  RETURN_IF_ERROR(after.status());
+  out.set_mlock_future(locked);
+  if (!locked) return absl::OkStatus();
+  RETURN_IF_ERROR(mappings.status());
+  for (const procfs::Mapping& mapping : *mappings) {
+    const uint64_t at = static_cast<uint64_t>(address);
+    if (mapping.start <= at && at < mapping.end) out.set_mlock_on_fault(has_flag(mapping, "lf"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AddressSpaceReader::add_vma(pid_t pid, const procfs::Mapping& mapping, Findings& findings,
                                          model::AddressSpace& out) {
   if (mapping.name == "[vsyscall]") return absl::OkStatus();
@@ -128,19 +178,14 @@ absl::Status AddressSpaceReader::add_vma(pid_t pid, const procfs::Mapping& mappi
   vma.set_end(mapping.end);
   vma.set_protection(mapping.protection);
   vma.set_offset(mapping.offset);
-  vma.set_grows_down(has_flag(mapping, "gd"));
   vma.set_locked(has_flag(mapping, "lo"));
   vma.set_lock_on_fault(has_flag(mapping, "lf"));
-  vma.set_no_reserve(has_flag(mapping, "nr"));
   if (has_flag(mapping, "ht")) vma.set_huge_page_size(mapping.kernel_page_size);
-  for (const AdviceFlag& flag : kAdviceFlags) {
-    if (has_flag(mapping, flag.vm_flag)) vma.add_advice(static_cast<uint32_t>(flag.advice));
-  }
+  set_flags(mapping, vma);
   RETURN_IF_ERROR(classify(pid, mapping, findings, vma));
 
-  const bool private_memory = vma.kind() == model::Vma::ANONYMOUS || vma.kind() == model::Vma::FILE_PRIVATE;
-  if (private_memory && (has_flag(mapping, "dc") || has_flag(mapping, "wf") || vma.huge_page_size() != 0 ||
-                         saved_whole_.contains(mapping.start))) {
+  if (is_private(vma) && (has_flag(mapping, "dc") || has_flag(mapping, "wf") || vma.huge_page_size() != 0 ||
+                          saved_whole_.contains(mapping.start))) {
     copied_in_pause_.push_back(out.vmas_size() - 1);
   }
   if (vma.kind() == model::Vma::VDSO) {
@@ -203,20 +248,45 @@ absl::Status AddressSpaceReader::classify_file(pid_t pid, const procfs::Mapping&
   return absl::OkStatus();
 }
 
-absl::Status AddressSpaceReader::check_flags(const std::vector<procfs::Mapping>& of_snapshot,
-                                             const model::AddressSpace& space) {
-  int i = 0;
-  for (const procfs::Mapping& mapping : of_snapshot) {
-    while (i < space.vmas_size() && space.vmas(i).start() < mapping.start) ++i;
-    if (i == space.vmas_size()) break;
-    const model::Vma& vma = space.vmas(i);
-    if (vma.start() != mapping.start || vma.kind() != model::Vma::ANONYMOUS) continue;
-    const auto& advice = vma.advice();
-    const bool known = std::find(advice.begin(), advice.end(), static_cast<uint32_t>(MADV_WIPEONFORK)) != advice.end();
-    if (has_flag(mapping, "wf") && !known) {
+absl::StatusOr<std::vector<int>> AddressSpaceReader::find_unforked(const std::vector<procfs::Mapping>& of_snapshot,
+                                                                   model::AddressSpace& space) {
+  std::vector<int> fresh;
+  size_t at = 0;
+  for (int i = 0; i < space.vmas_size(); ++i) {
+    model::Vma& vma = *space.mutable_vmas(i);
+    while (at < of_snapshot.size() && of_snapshot[at].start < vma.start()) ++at;
+    if (at < of_snapshot.size() && of_snapshot[at].start == vma.start()) {
+      if (of_snapshot[at].end == vma.end()) continue;
+      return absl::InternalError(absl::StrCat("the snapshot has ", hex_range(of_snapshot[at]), " with another end"));
+    }
+    if (has_advice(vma, MADV_DONTFORK)) continue;
+    vma.add_advice(MADV_DONTFORK);
+    if (!is_private(vma) || std::find(copied_in_pause_.begin(), copied_in_pause_.end(), i) != copied_in_pause_.end()) {
+      continue;
+    }
+    copied_in_pause_.push_back(i);
+    fresh.push_back(i);
+  }
+  return fresh;
+}
+
+absl::Status AddressSpaceReader::settle_flags(const std::vector<procfs::Mapping>& now, bool forked,
+                                              model::AddressSpace& space) {
+  size_t at = 0;
+  for (model::Vma& vma : *space.mutable_vmas()) {
+    while (at < now.size() && now[at].start < vma.start()) ++at;
+    if (at == now.size() || now[at].start != vma.start()) continue;  // MADV_DONTFORK
+    const procfs::Mapping& mapping = now[at];
+    if (vma.kind() == model::Vma::VDSO || vma.kind() == model::Vma::VVAR) continue;
+    if (forked && is_private(vma) && has_flag(mapping, "wf") && !has_advice(vma, MADV_WIPEONFORK)) {
       return absl::AbortedError(
           absl::StrCat(hex_range(mapping), " became MADV_WIPEONFORK while the checkpoint began; try again"));
     }
+    if (has_flag(mapping, "sl")) {
+      return absl::AbortedError(
+          absl::StrCat(hex_range(mapping), " was sealed with mseal(2) while the checkpoint began"));
+    }
+    set_flags(mapping, vma);
   }
   return absl::OkStatus();
 }

@@ -23,13 +23,17 @@ class AddressSpaceReader {
  public:
   AddressSpaceReader(MappedFiles& files, SharedMemoryRegistry& shared) : files_(files), shared_(shared) {}
 
-  // smaps costs milliseconds per GiB, so it is read while the process still runs. In the pause only maps is read;
-  // where both name the same mapping, the flags of smaps count. Whether they still held is checked on the snapshot.
+  // smaps costs milliseconds per GiB, so it is read while the process still runs. In the pause only maps is read; where
+  // both name the same mapping, the flags of smaps count for the time being. What they were in the pause the snapshot
+  // tells (find_unforked, settle_flags), and locks, which it does not inherit, VmLck: where there are any, smaps is
+  // read again in the pause.
   absl::Status read_ahead(pid_t pid);
   // `tid`: a living thread of the process (a leader that has left shows no mappings).
   absl::Status read(pid_t pid, pid_t tid, Findings& findings, model::AddressSpace& out);
   // What only the process itself can say.
   static absl::Status ask(ApplicationCalls& calls, model::AddressSpace& out);
+  // mlockall(MCL_FUTURE), found out with a mapping that is made and undone; only where memory is locked at all.
+  static absl::Status ask_locking(ApplicationCalls& calls, model::AddressSpace& out);
 
   const std::vector<procfs::Mapping>& mappings() const { return mappings_; }
   // Indices into the model's vmas that a forked snapshot does not hold as they are: MADV_DONTFORK, MADV_WIPEONFORK,
@@ -39,8 +43,13 @@ class AddressSpaceReader {
   const std::set<uint64_t>& saved_whole() const { return saved_whole_; }
   const std::set<uint64_t>& shared_files() const { return shared_files_; }  // written through shared mappings
 
-  // DATA_LOSS when a mapping's flags changed between read_ahead and the pause in a way that the snapshot shows.
-  static absl::Status check_flags(const std::vector<procfs::Mapping>& of_snapshot, const model::AddressSpace& space);
+  // Compared with the mappings of a snapshot that was just forked: a mapping that is not in it is MADV_DONTFORK,
+  // whatever was read ahead. Returns the indices of those whose pages have to be copied in the pause besides.
+  absl::StatusOr<std::vector<int>> find_unforked(const std::vector<procfs::Mapping>& of_snapshot,
+                                                 model::AddressSpace& space);
+  // Flags as they were in the pause, by the smaps of the snapshot (`forked`) or of the process that is still frozen.
+  // ABORTED when one was set after read_ahead in a way that the snapshot cannot make good.
+  static absl::Status settle_flags(const std::vector<procfs::Mapping>& now, bool forked, model::AddressSpace& space);
 
  private:
   absl::Status read_mappings(pid_t tid, model::AddressSpace& out);
@@ -51,7 +60,6 @@ class AddressSpaceReader {
   MappedFiles& files_;
   SharedMemoryRegistry& shared_;
   std::vector<procfs::Mapping> ahead_;
-  uint64_t locked_kib_ahead_ = 0;
   std::vector<procfs::Mapping> mappings_;
   std::vector<int> copied_in_pause_;
   std::set<uint64_t> saved_whole_;

@@ -56,10 +56,19 @@ absl::StatusOr<Thread> stop_thread(pid_t tid, absl::Time deadline) {
   return thread;
 }
 
+std::vector<Range> excluded_ranges(const DumpOptions& options) {
+  std::vector<Range> ranges;
+  for (const protocol::MemoryRange& range : options.excluded) {
+    ranges.push_back({range.start(), range.start() + range.length()});
+  }
+  return excluded_pages(std::move(ranges));
+}
+
 // One dump of one process, step by step. Whatever step fails, destroying the object lets the process run on.
 class Dump {
  public:
-  explicit Dump(const DumpOptions& options) : options_(options), memory_(mapped_files_, shared_), files_(shared_) {}
+  explicit Dump(const DumpOptions& options)
+      : options_(options), memory_(mapped_files_, shared_), files_(shared_), excluded_(excluded_ranges(options)) {}
 
   absl::StatusOr<Findings> audit_only();
   absl::StatusOr<DumpResult> run(int directory_fd, DumpObserver& observer);
@@ -75,13 +84,13 @@ class Dump {
   absl::Status ask();
   absl::Status ask_other_threads();
   absl::Status take_snapshot();
+  absl::StatusOr<Snapshot> fork_snapshot();
   absl::Status resume(DumpObserver& observer);
   absl::Status write_pages(image::ImageWriter& writer, DumpObserver& observer);
   absl::StatusOr<std::string> publish(const image::JobDirectory& directory, image::ImageWriter& writer);
   absl::Status end_process();
 
   bool has_sdk() const { return options_.sdk_thread != nullptr; }
-  std::vector<Range> excluded() const;
   uint64_t shared_memory_bytes() const;
 
   const DumpOptions& options_;
@@ -100,7 +109,8 @@ class Dump {
   bool stopped_ = false;                     // by job control
   Thread* primary_ = nullptr;
   std::optional<Snapshot> snapshot_;
-  PauseCopies copies_;
+  const std::vector<Range> excluded_;
+  std::optional<PauseCopies> copies_;
   PageDump pages_;
   protocol::Statistics statistics_;
 };
@@ -235,11 +245,13 @@ absl::Status Dump::ask() {
   signals.set_id(kRootId);
   RETURN_IF_ERROR(ask_signal_actions(*calls_, signals));
   RETURN_IF_ERROR(AddressSpaceReader::ask(*calls_, *tree_.mutable_address_spaces(0)));
+  if (!has_sdk()) RETURN_IF_ERROR(AddressSpaceReader::ask_locking(*calls_, *tree_.mutable_address_spaces(0)));
   RETURN_IF_ERROR(ask_other_threads());
   return settle_signals();
 }
 
 absl::Status Dump::ask_other_threads() {
+  bool asked_locking = false;
   for (model::Thread& out : *tree_.mutable_processes(0)->mutable_threads()) {
     if (out.tid() == calls_->tid()) continue;
     Thread* thread = frozen_->find(out.tid());
@@ -247,31 +259,52 @@ absl::Status Dump::ask_other_threads() {
     ASSIGN_OR_RETURN(RemoteCalls remote, RemoteCalls::begin(*thread, options_.pid, gadgets_));
     RemoteApplicationCalls calls(out.tid(), std::move(remote));
     RETURN_IF_ERROR(ask_thread(calls, out));
+    // The SDK's thread makes no call that changes anything, so another one is asked.
+    if (has_sdk() && !asked_locking) {
+      RETURN_IF_ERROR(AddressSpaceReader::ask_locking(calls, *tree_.mutable_address_spaces(0)));
+      asked_locking = true;
+    }
     RETURN_IF_ERROR(calls.remote().end());
   }
   return absl::OkStatus();
 }
 
+// The process can run on once there is a snapshot of its memory and copies of what is not in it. Where one of the two
+// cannot be had: longer pause, same image, the pages are written while the process stands still.
 absl::Status Dump::take_snapshot() {
   const absl::Time begin = absl::Now();
   die_if_stage("before-snapshot");
-  absl::StatusOr<Snapshot> snapshot = absl::UnimplementedError("snapshots are switched off");
-  if (!feature_disabled("snapshot")) {
-    snapshot = has_sdk()
-                   ? Snapshot::fork_by_sdk(*options_.sdk_thread, gadgets_)
-                   : Snapshot::fork_by_remote_calls(options_.pid, *primary_,
-                                                    static_cast<RemoteApplicationCalls&>(*calls_).remote(), gadgets_);
+  model::AddressSpace& space = *tree_.mutable_address_spaces(0);
+  copies_.emplace(living_tid_, excluded_);
+  RETURN_IF_ERROR(copies_->find_in_mappings(memory_, space));
+  RETURN_IF_ERROR(copies_->find_in_shared_memory(shared_, *calls_));
+  std::string why_not = options_.stop ? "" : copies_->why_not();
+  if (why_not.empty()) {
+    absl::StatusOr<Snapshot> snapshot = fork_snapshot();
+    if (snapshot.ok()) snapshot_ = *std::move(snapshot);
+    why_not = std::string(snapshot.status().message());
   }
-  if (snapshot.ok()) {
-    snapshot_ = *std::move(snapshot);
-  } else {
-    // Longer pause, same image: the pages are written while the process stands still.
-    statistics_.set_method_reason(std::string(snapshot.status().message()));
+  if (snapshot_.has_value()) {
+    ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_maps(snapshot_->pid()));
+    ASSIGN_OR_RETURN(const std::vector<int> unforked, memory_.find_unforked(mappings, space));
+    for (const int index : unforked) RETURN_IF_ERROR(copies_->find_in_mapping(memory_, index, space));
+    const absl::Status copied = options_.stop ? absl::OkStatus() : copies_->copy();
+    if (!copied.ok() && !absl::IsResourceExhausted(copied)) return copied;
+    if (!copied.ok()) {
+      why_not = std::string(copied.message());
+      snapshot_.reset();
+    }
   }
-  RETURN_IF_ERROR(copies_.copy_mappings(options_.pid, memory_, tree_.address_spaces(0)));
-  RETURN_IF_ERROR(copies_.copy_shared_memory(shared_));
+  if (!why_not.empty()) statistics_.set_method_reason(why_not);
   statistics_.set_snapshot_ns(nanoseconds(absl::Now() - begin));
   return absl::OkStatus();
+}
+
+absl::StatusOr<Snapshot> Dump::fork_snapshot() {
+  if (feature_disabled("snapshot")) return absl::UnimplementedError("snapshots are switched off");
+  if (has_sdk()) return Snapshot::fork_by_sdk(*options_.sdk_thread, gadgets_);
+  return Snapshot::fork_by_remote_calls(options_.pid, *primary_, static_cast<RemoteApplicationCalls&>(*calls_).remote(),
+                                        gadgets_);
 }
 
 absl::Status Dump::resume(DumpObserver& observer) {
@@ -286,14 +319,6 @@ absl::Status Dump::resume(DumpObserver& observer) {
   return absl::OkStatus();
 }
 
-std::vector<Range> Dump::excluded() const {
-  std::vector<Range> ranges;
-  for (const protocol::MemoryRange& range : options_.excluded) {
-    ranges.push_back({range.start(), range.start() + range.length()});
-  }
-  return excluded_pages(std::move(ranges));
-}
-
 uint64_t Dump::shared_memory_bytes() const {
   uint64_t bytes = 0;
   for (const SharedMemoryRegistry::Object& object : shared_.objects()) bytes += object.message.size();
@@ -302,21 +327,19 @@ uint64_t Dump::shared_memory_bytes() const {
 
 absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observer) {
   const absl::Time begin = absl::Now();
-  const std::vector<Range> left_out = excluded();
   model::AddressSpace& space = *tree_.mutable_address_spaces(0);
   const bool frozen = !frozen_->threads().empty();
   const auto progress = [&](uint64_t done, uint64_t total) {
     if (frozen) watchdog_->allow(time_for(total - done)).IgnoreError();
     observer.progress(done, total);
   };
-  const pid_t source = snapshot_.has_value() ? snapshot_->pid() : options_.pid;
+  const pid_t source = snapshot_.has_value() ? snapshot_->pid() : living_tid_;
   for (const SharedMemoryRegistry::Object& object : shared_.objects()) *tree_.add_shared_memories() = object.message;
-  RETURN_IF_ERROR(pages_.lay_out(source, memory_.copied_in_pause(), left_out, space));
-  pages_.lay_out_copies(copies_, left_out, space, tree_);
+  ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_smaps(source));
+  RETURN_IF_ERROR(AddressSpaceReader::settle_flags(mappings, snapshot_.has_value(), space));
+  RETURN_IF_ERROR(pages_.lay_out(source, memory_.copied_in_pause(), excluded_, space));
   die_if_stage("writing");
   if (snapshot_.has_value()) {
-    ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_smaps(source));
-    RETURN_IF_ERROR(AddressSpaceReader::check_flags(mappings, space));
     std::string why_outside;
     RETURN_IF_ERROR(
         pages_.write_from_snapshot(*snapshot_, memory_.mappings(), gadgets_, space, writer, progress, why_outside));
@@ -327,7 +350,8 @@ absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observe
     statistics_.set_method("stop");
     RETURN_IF_ERROR(pages_.write_from_outside(source, writer, progress));
   }
-  RETURN_IF_ERROR(pages_.write_copies(writer));
+  if (frozen) RETURN_IF_ERROR(watchdog_->allow(time_for(copies_->bytes())));
+  RETURN_IF_ERROR(pages_.write_copies(*copies_, writer, space, tree_));
   statistics_.set_bytes(pages_.bytes());
   statistics_.set_pages(pages_.bytes() / kPageSize);
   statistics_.set_write_ns(nanoseconds(absl::Now() - begin));

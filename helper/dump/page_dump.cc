@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
@@ -31,6 +32,37 @@ void add_extent(uint64_t address, uint64_t length, uint32_t file, uint64_t offse
   out.set_length(length);
   out.set_file(file);
   out.set_offset(offset);
+}
+
+bool is_zero_page(const char* page) { return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0; }
+
+// Appends the pages of [data, data + length) that are not all zero, or with `zeroes` all of them.
+absl::Status append_pages(const char* data, uint64_t length, uint64_t address, bool zeroes, ChunkedFileWriter& out,
+                          google::protobuf::RepeatedPtrField<model::PageExtent>& extents) {
+  for (uint64_t begin = 0; begin < length;) {
+    uint64_t end = begin;
+    while (end < length && (zeroes || !is_zero_page(data + end))) end += kPageSize;
+    if (end > begin) {
+      add_extent(address + begin, end - begin, 1, out.size(), *extents.Add());
+      RETURN_IF_ERROR(out.append({data + begin, end - begin}));
+    }
+    begin = end > begin ? end : begin + kPageSize;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status write_piece(const PauseCopies& copies, const PauseCopies::Piece& piece, ChunkedFileWriter& out,
+                         google::protobuf::RepeatedPtrField<model::PageExtent>& extents) {
+  constexpr uint64_t kBlock = 1 << 20;
+  const bool zeroes = piece.from == PauseCopies::Piece::From::kZeroes;
+  std::vector<char> staging(piece.data == nullptr ? std::min(kBlock, piece.length) : 0);
+  for (uint64_t at = 0; at < piece.length; at += kBlock) {
+    const uint64_t length = std::min(kBlock, piece.length - at);
+    const char* data = piece.data != nullptr ? piece.data + at : staging.data();
+    if (piece.data == nullptr && !zeroes) RETURN_IF_ERROR(copies.read(piece, at, staging.data(), length));
+    RETURN_IF_ERROR(append_pages(data, length, piece.address + at, zeroes, out, extents));
+  }
+  return absl::OkStatus();
 }
 
 // What the snapshot's worker is to read must be readable: the snapshot is disposable, so its protections may change.
@@ -66,25 +98,6 @@ absl::Status PageDump::lay_out(pid_t pid, const std::vector<int>& copied_in_paus
     }
   }
   return absl::OkStatus();
-}
-
-void PageDump::lay_out_copies(const PauseCopies& copies, const std::vector<Range>& excluded, model::AddressSpace& space,
-                              model::Tree& tree) {
-  for (const PauseCopies::Copy& copy : copies.copies()) {
-    if (copy.shared_memory != 0) {
-      const uint64_t offset = copies_layout_.add(reinterpret_cast<uint64_t>(copy.data), copy.length);
-      model::SharedMemory& memory = *tree.mutable_shared_memories(static_cast<int>(copy.shared_memory) - 1);
-      add_extent(copy.address, copy.length, 1, offset, *memory.add_pages());
-      continue;
-    }
-    for (const Range& range : subtract({{copy.address, copy.address + copy.length}}, excluded)) {
-      const char* data = copy.data + (range.start - copy.address);
-      const uint64_t offset = copies_layout_.add(reinterpret_cast<uint64_t>(data), range.size());
-      add_extent(range.start, range.size(), 1, offset, *space.add_pages());
-    }
-  }
-  std::sort(space.mutable_pages()->begin(), space.mutable_pages()->end(),
-            [](const model::PageExtent& a, const model::PageExtent& b) { return a.address() < b.address(); });
 }
 
 absl::Status PageDump::write_by_worker(Snapshot& snapshot, const std::vector<procfs::Mapping>& mappings,
@@ -134,13 +147,23 @@ absl::Status PageDump::write_from_outside(pid_t pid, image::ImageWriter& writer,
   return absl::OkStatus();
 }
 
-absl::Status PageDump::write_copies(image::ImageWriter& writer) {
-  if (copies_layout_.file_size() == 0) return absl::OkStatus();
+absl::Status PageDump::write_copies(const PauseCopies& copies, image::ImageWriter& writer, model::AddressSpace& space,
+                                    model::Tree& tree) {
+  if (copies.pieces().empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kCopies));
-  ASSIGN_OR_RETURN(std::vector<uint64_t> checksums,
-                   write_pages_from_outside(::getpid(), copies_layout_.extents(), copies_layout_.file_size(),
-                                            file.get(), set_direct(file.get())));
-  writer.add_file(kCopies, copies_layout_.file_size(), std::move(checksums));
+  ASSIGN_OR_RETURN(ChunkedFileWriter out, ChunkedFileWriter::create(file.get(), set_direct(file.get()), kCopies));
+  for (const PauseCopies::Piece& piece : copies.pieces()) {
+    google::protobuf::RepeatedPtrField<model::PageExtent>& extents =
+        piece.shared_memory == 0
+            ? *space.mutable_pages()
+            : *tree.mutable_shared_memories(static_cast<int>(piece.shared_memory) - 1)->mutable_pages();
+    RETURN_IF_ERROR(write_piece(copies, piece, out, extents));
+  }
+  copied_bytes_ = out.size();
+  ASSIGN_OR_RETURN(std::vector<uint64_t> checksums, out.finish());
+  writer.add_file(kCopies, copied_bytes_, std::move(checksums));
+  std::sort(space.mutable_pages()->begin(), space.mutable_pages()->end(),
+            [](const model::PageExtent& a, const model::PageExtent& b) { return a.address() < b.address(); });
   return absl::OkStatus();
 }
 

@@ -5,16 +5,65 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
+#include "helper/base/test_switch.h"
+#include "helper/dump/resident_pages.h"
+#include "helper/memory/available_memory.h"
+#include "helper/memory/excluded.h"
+#include "helper/memory/pagemap.h"
 
 namespace stillpoint {
 namespace {
 
-bool is_zero_page(const char* page) { return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0; }
+// What the helper leaves to everybody else.
+constexpr uint64_t kReserve = uint64_t{64} << 20;
+
+// Pages behind the end of a mapped file cannot be read by anybody, those before it can.
+uint64_t readable_end(pid_t pid, Range range) {
+  uint64_t good = range.start, bad = range.end;  // addresses below `good` can be read
+  char byte;
+  if (range.size() == 0 || read_memory(pid, range.end - kPageSize, &byte, 1).ok()) return range.end;
+  while (good < bad) {
+    const uint64_t middle = page_floor(good + (bad - good) / 2);
+    if (read_memory(pid, middle, &byte, 1).ok()) {
+      good = middle + kPageSize;
+    } else {
+      bad = middle;
+    }
+  }
+  return good;
+}
+
+std::vector<Range> intersect(const std::vector<Range>& ranges, Range with) {
+  std::vector<Range> common;
+  for (const Range& range : ranges) {
+    append_range(common, {std::max(range.start, with.start), std::min(range.end, with.end)});
+  }
+  return common;
+}
+
+// Runs of data between holes, as offsets.
+absl::StatusOr<std::vector<Range>> data_in_file(int fd, uint64_t size, absl::string_view name) {
+  std::vector<Range> ranges;
+  const off_t offset = ::lseek(fd, 0, SEEK_CUR);
+  for (off_t at = 0; at < static_cast<off_t>(size);) {
+    const off_t begin = ::lseek(fd, at, SEEK_DATA);
+    if (begin < 0 && errno == ENXIO) break;  // only a hole is left
+    if (begin < 0) return errno_status(errno, absl::StrCat("lseek(SEEK_DATA) in memfd ", name));
+    const off_t end = ::lseek(fd, begin, SEEK_HOLE);
+    if (end < 0) return errno_status(errno, absl::StrCat("lseek(SEEK_HOLE) in memfd ", name));
+    append_range(ranges,
+                 {page_floor(static_cast<uint64_t>(begin)), page_ceil(std::min(static_cast<uint64_t>(end), size))});
+    at = end;
+  }
+  // Of the program's own description, where the memfd's mode allows no other.
+  if (offset >= 0 && ::lseek(fd, offset, SEEK_SET) < 0)
+    return errno_status(errno, absl::StrCat("lseek in memfd ", name));
+  return ranges;
+}
 
 }  // namespace
 
@@ -22,86 +71,149 @@ PauseCopies::~PauseCopies() {
   for (const Block& block : blocks_) ::munmap(block.data, block.length);
 }
 
-absl::StatusOr<char*> PauseCopies::allocate(uint64_t length) {
-  void* data = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) return errno_status(errno, absl::StrCat("mmap of ", length, " bytes for copies"));
-  blocks_.push_back({static_cast<char*>(data), length});
-  return static_cast<char*>(data);
-}
-
-void PauseCopies::enter(uint64_t shared_memory, uint64_t address, const char* data, uint64_t length) {
-  for (uint64_t at = 0; at < length; at += kPageSize) {
-    if (is_zero_page(data + at)) continue;
-    Copy* last = copies_.empty() ? nullptr : &copies_.back();
-    const bool adjoins = last != nullptr && last->shared_memory == shared_memory &&
-                         last->address + last->length == address + at && last->data + last->length == data + at;
-    if (adjoins) {
-      last->length += kPageSize;
-    } else {
-      copies_.push_back({shared_memory, address + at, kPageSize, data + at});
-    }
+void PauseCopies::add_of_process(const std::vector<Range>& ranges) {
+  for (const Range& range : subtract(ranges, excluded_)) {
+    pieces_.push_back({.address = range.start, .length = range.size(), .source = range.start});
   }
 }
 
-absl::Status PauseCopies::copy_mappings(pid_t pid, const AddressSpaceReader& reader, const model::AddressSpace& space) {
-  for (const int index : reader.copied_in_pause()) {
-    const model::Vma& vma = space.vmas(index);
-    const uint64_t length = vma.end() - vma.start();
-    ASSIGN_OR_RETURN(char* const data, allocate(length));
-    if (reader.saved_whole().contains(vma.start())) {
-      // Pages behind the end of the deleted file cannot be read by anybody.
-      for (uint64_t at = 0; at < length; at += kPageSize) {
-        if (!read_memory(pid, vma.start() + at, data + at, kPageSize).ok()) break;
-      }
-    } else {
-      RETURN_IF_ERROR(read_memory(pid, vma.start(), data, length));
+absl::Status PauseCopies::find_in_mappings(const AddressSpaceReader& reader, model::AddressSpace& space) {
+  for (const int index : reader.copied_in_pause()) RETURN_IF_ERROR(find_in_mapping(reader, index, space));
+  for (const model::Vma& vma : space.vmas()) {
+    if (vma.kind() != model::Vma::FILE_PRIVATE && !vma.was_private_shm()) continue;
+    for (const Range& range : intersect(excluded_, {vma.start(), vma.end()})) {
+      pieces_.push_back({.from = Piece::From::kZeroes, .address = range.start, .length = range.size()});
     }
-    enter(0, vma.start(), data, length);
   }
   return absl::OkStatus();
 }
 
-absl::Status PauseCopies::copy_shared_memory(const SharedMemoryRegistry& registry) {
+absl::Status PauseCopies::find_in_mapping(const AddressSpaceReader& reader, int index, model::AddressSpace& space) {
+  model::Vma& vma = *space.mutable_vmas(index);
+  ASSIGN_OR_RETURN(const UniqueFd pagemap, open_pagemap(pid_));
+  const PageSelection selection =
+      vma.kind() == model::Vma::ANONYMOUS ? PageSelection::kPopulated : PageSelection::kAnonymous;
+  ASSIGN_OR_RETURN(const PopulatedPages pages, scan_pages(pagemap.get(), {vma.start(), vma.end()}, selection));
+  for (const Range& guard : pages.guards) {
+    model::Range* out = vma.add_guards();
+    out->set_start(guard.start);
+    out->set_end(guard.end);
+  }
+  if (reader.saved_whole().contains(vma.start())) return find_whole(vma, pages.guards);
+  add_of_process(pages.content);
+  return absl::OkStatus();
+}
+
+absl::Status PauseCopies::find_whole(const model::Vma& vma, const std::vector<Range>& guards) {
+  for (const Range& range : subtract({{vma.start(), vma.end()}}, guards)) {
+    add_of_process({{range.start, readable_end(pid_, range)}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PauseCopies::find_in_shared_memory(const SharedMemoryRegistry& registry, ApplicationCalls& calls) {
   for (const SharedMemoryRegistry::Object& object : registry.objects()) {
-    RETURN_IF_ERROR(object.fd.valid() ? copy_object(object) : copy_through_mappings(object));
+    const std::vector<Range> excluded = excluded_in(object);
+    if (object.fd.valid()) {
+      RETURN_IF_ERROR(find_in_object(object, excluded));
+    } else {
+      RETURN_IF_ERROR(find_through_mappings(object, excluded, calls));
+    }
   }
   return absl::OkStatus();
 }
 
-absl::Status PauseCopies::copy_object(const SharedMemoryRegistry::Object& object) {
+// Excluded addresses as offsets in the object.
+std::vector<Range> PauseCopies::excluded_in(const SharedMemoryRegistry::Object& object) const {
+  std::vector<Range> offsets;
+  for (const procfs::Mapping& mapping : object.mappings) {
+    if (!mapping.shared) continue;
+    for (const Range& range : intersect(excluded_, {mapping.start, mapping.end})) {
+      offsets.push_back({range.start - mapping.start + mapping.offset, range.end - mapping.start + mapping.offset});
+    }
+  }
+  return excluded_pages(std::move(offsets));
+}
+
+absl::Status PauseCopies::find_in_object(const SharedMemoryRegistry::Object& object,
+                                         const std::vector<Range>& excluded) {
   const model::SharedMemory& memory = object.message;
-  const off_t size = static_cast<off_t>(memory.size());
-  for (off_t at = 0; at < size;) {
-    const off_t begin = ::lseek(object.fd.get(), at, SEEK_DATA);
-    if (begin < 0 && errno == ENXIO) break;  // only a hole is left
-    if (begin < 0) return errno_status(errno, absl::StrCat("lseek(SEEK_DATA) in memfd ", memory.name()));
-    off_t end = ::lseek(object.fd.get(), begin, SEEK_HOLE);
-    if (end < 0) return errno_status(errno, absl::StrCat("lseek(SEEK_HOLE) in memfd ", memory.name()));
-    end = std::min(end, size);
-    const uint64_t first = page_floor(static_cast<uint64_t>(begin));
-    const uint64_t length = page_ceil(static_cast<uint64_t>(end)) - first;
-    ASSIGN_OR_RETURN(char* const data, allocate(length));
-    RETURN_IF_ERROR(pread_all(object.fd.get(), data, static_cast<uint64_t>(end) - first, first,
-                              absl::StrCat("memfd ", memory.name())));
-    enter(memory.id(), first, data, length);
-    at = end;
+  ASSIGN_OR_RETURN(const std::vector<Range> data, data_in_file(object.fd.get(), memory.size(), memory.name()));
+  for (const Range& range : subtract(data, excluded)) {
+    pieces_.push_back({.from = Piece::From::kFile,
+                       .shared_memory = memory.id(),
+                       .address = range.start,
+                       .length = range.size(),
+                       .fd = object.fd.get()});
   }
   return absl::OkStatus();
 }
 
-absl::Status PauseCopies::copy_through_mappings(const SharedMemoryRegistry::Object& object) {
+absl::Status PauseCopies::find_through_mappings(const SharedMemoryRegistry::Object& object,
+                                                const std::vector<Range>& excluded, ApplicationCalls& calls) {
   std::vector<procfs::Mapping> mappings = object.mappings;
   std::sort(mappings.begin(), mappings.end(),
             [](const procfs::Mapping& a, const procfs::Mapping& b) { return a.offset < b.offset; });
-  uint64_t done = 0;  // offset up to which the object is copied
+  uint64_t done = 0;  // offset up to which the object has been looked at
   for (const procfs::Mapping& mapping : mappings) {
     const uint64_t end = mapping.offset + (mapping.end - mapping.start);
     const uint64_t begin = std::max(done, mapping.offset);
-    if (end <= begin) continue;
-    ASSIGN_OR_RETURN(char* const data, allocate(end - begin));
-    RETURN_IF_ERROR(read_memory(object.mapped_by, mapping.start + (begin - mapping.offset), data, end - begin));
-    enter(object.message.id(), begin, data, end - begin);
+    if (!mapping.shared || end <= begin) continue;  // a private mapping's pages need not be the object's
+    const uint64_t to_address = mapping.start - mapping.offset;
+    ASSIGN_OR_RETURN(std::vector<Range> pages, resident_pages(calls, {begin + to_address, end + to_address},
+                                                              object.message.huge_page_size() != 0));
+    for (Range& range : pages) range = {range.start - to_address, range.end - to_address};
+    for (const Range& range : subtract(pages, excluded)) {
+      pieces_.push_back({.shared_memory = object.message.id(),
+                         .address = range.start,
+                         .length = range.size(),
+                         .source = range.start + to_address});
+    }
     done = end;
+  }
+  return absl::OkStatus();
+}
+
+uint64_t PauseCopies::bytes() const {
+  uint64_t sum = 0;
+  for (const Piece& piece : pieces_) sum += piece.from == Piece::From::kZeroes ? 0 : piece.length;
+  return sum;
+}
+
+std::string PauseCopies::why_not() const {
+  const uint64_t wanted = bytes();
+  if (wanted == 0) return "";
+  if (feature_disabled("pause_copies")) return "copies of shared memory are switched off";
+  const uint64_t available = available_memory();
+  if (available > kReserve && wanted <= available - kReserve) return "";
+  return absl::StrCat(wanted >> 20, " MiB of shared and unforkable memory would have to be copied, ", available >> 20,
+                      " MiB are available");
+}
+
+absl::Status PauseCopies::copy() {
+  for (Piece& piece : pieces_) {
+    if (piece.data != nullptr || piece.from == Piece::From::kZeroes) continue;
+    void* data = ::mmap(nullptr, piece.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) return errno_status(errno, absl::StrCat("mmap of ", piece.length, " bytes for copies"));
+    blocks_.push_back({static_cast<char*>(data), piece.length});
+    RETURN_IF_ERROR(read(piece, 0, static_cast<char*>(data), piece.length));
+    piece.data = static_cast<char*>(data);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PauseCopies::read(const Piece& piece, uint64_t at, char* to, uint64_t length) const {
+  if (piece.from == Piece::From::kProcess) return read_memory(pid_, piece.source + at, to, length);
+  // The last page may end behind the end of the memory: what is there no more reads as zeroes.
+  for (uint64_t done = 0; done < length;) {
+    const ssize_t n = ::pread(piece.fd, to + done, length - done, static_cast<off_t>(piece.address + at + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno_status(errno, absl::StrCat("pread of shared memory ", piece.shared_memory));
+    if (n == 0) {
+      std::fill(to + done, to + length, '\0');
+      break;
+    }
+    done += static_cast<uint64_t>(n);
   }
   return absl::OkStatus();
 }

@@ -1,54 +1,78 @@
-// Memory that a forked snapshot does not hold as it was, copied into the helper during the pause: shared memory,
-// MADV_DONTFORK, MADV_WIPEONFORK, hugetlb.
+// Memory that a forked snapshot does not hold as it was: shared memory, MADV_DONTFORK, MADV_WIPEONFORK, hugetlb. It is
+// found while the process stands still and copied into the helper before it goes on; where the copies would take more
+// memory than there is, the process stays frozen until they are written from where they lie.
 #ifndef STILLPOINT_HELPER_DUMP_PAUSE_COPIES_H_
 #define STILLPOINT_HELPER_DUMP_PAUSE_COPIES_H_
 
 #include <sys/types.h>
 
 #include <cstdint>
-#include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "helper/dump/address_space_reader.h"
+#include "helper/dump/application_calls.h"
 #include "helper/dump/shared_memory_registry.h"
+#include "helper/memory/range.h"
 #include "helper/model/model.pb.h"
 
 namespace stillpoint {
 
 class PauseCopies {
  public:
-  // A copied run of pages; pages of zeros are left out.
-  struct Copy {
+  // A run of pages that exist. In an address space it lies within one VMA.
+  struct Piece {
+    enum class From { kProcess, kFile, kZeroes };
+    From from = From::kProcess;
     uint64_t shared_memory = 0;  // id; 0: of the address space
     uint64_t address = 0;        // in the address space, or offset in the shared memory
     uint64_t length = 0;
-    const char* data = nullptr;  // page-aligned, owned here
+    int fd = -1;                 // kFile: the memory itself, from `address` on
+    uint64_t source = 0;         // kProcess: where the process has it
+    const char* data = nullptr;  // the copy, owned here; null before copy()
   };
 
-  PauseCopies() = default;
+  // `excluded`: whole pages, as excluded_pages() returns them.
+  PauseCopies(pid_t pid, std::vector<Range> excluded) : pid_(pid), excluded_(std::move(excluded)) {}
   PauseCopies(const PauseCopies&) = delete;
   PauseCopies& operator=(const PauseCopies&) = delete;
   ~PauseCopies();
 
-  absl::Status copy_mappings(pid_t pid, const AddressSpaceReader& reader, const model::AddressSpace& space);
-  absl::Status copy_shared_memory(const SharedMemoryRegistry& registry);
+  // Finds what has to be copied of the mappings that are copied_in_pause(), of which it enters the guards; and the
+  // excluded pages that would otherwise come back with a file's content instead of zeroes.
+  absl::Status find_in_mappings(const AddressSpaceReader& reader, model::AddressSpace& space);
+  // Mappings that turned out not to be in the snapshot.
+  absl::Status find_in_mapping(const AddressSpaceReader& reader, int index, model::AddressSpace& space);
+  absl::Status find_in_shared_memory(const SharedMemoryRegistry& registry, ApplicationCalls& calls);
 
-  const std::vector<Copy>& copies() const { return copies_; }
+  uint64_t bytes() const;  // that copy() would take
+  // Why the copies should not be made: they need more than what is left of the machine's or the cgroup's memory. Empty:
+  // they fit.
+  std::string why_not() const;
+  absl::Status copy();
+
+  const std::vector<Piece>& pieces() const { return pieces_; }
+  // Bytes [at, at + length) of a piece that was not copied.
+  absl::Status read(const Piece& piece, uint64_t at, char* to, uint64_t length) const;
 
  private:
+  absl::Status find_whole(const model::Vma& vma, const std::vector<Range>& guards);
+  absl::Status find_in_object(const SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded);
+  absl::Status find_through_mappings(const SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded,
+                                     ApplicationCalls& calls);
+  std::vector<Range> excluded_in(const SharedMemoryRegistry::Object& object) const;
+  void add_of_process(const std::vector<Range>& ranges);
+
   struct Block {
     char* data;
     uint64_t length;
   };
-  absl::StatusOr<char*> allocate(uint64_t length);
-  absl::Status copy_object(const SharedMemoryRegistry::Object& object);
-  absl::Status copy_through_mappings(const SharedMemoryRegistry::Object& object);
-  // Enters the pages of [data, data + length) that are not all zero.
-  void enter(uint64_t shared_memory, uint64_t address, const char* data, uint64_t length);
-
+  const pid_t pid_;
+  const std::vector<Range> excluded_;
+  std::vector<Piece> pieces_;
   std::vector<Block> blocks_;
-  std::vector<Copy> copies_;
 };
 
 }  // namespace stillpoint

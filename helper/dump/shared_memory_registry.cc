@@ -35,6 +35,7 @@ absl::Status describe_memfd(int fd, absl::string_view link, model::SharedMemory&
   out.set_memfd(true);
   out.set_name(memfd_name(link));
   out.set_size(static_cast<uint64_t>(stat.st_size));
+  out.set_mode(stat.st_mode & 07777);
   if (static_cast<size_t>(stat.st_blksize) > kPageSize && stat.st_blksize >= (2 << 20)) {
     out.set_huge_page_size(static_cast<uint64_t>(stat.st_blksize));
   }
@@ -78,6 +79,7 @@ absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping(pid_t pid, const pr
       message.set_name(memfd_name(mapping.name));
     }
   }
+  if (absl::StartsWith(mapping.name, "/anon_hugepage")) message.set_name("anon_hugepage");
   if (mapping.kernel_page_size > kPageSize) message.set_huge_page_size(mapping.kernel_page_size);
   return message.id();
 }
@@ -87,9 +89,10 @@ absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_memfd(int fd, const std::st
   if (::fstat(fd, &stat) != 0) return errno_status(errno, absl::StrCat("fstat of ", link));
   Object& entry = object(stat.st_dev, stat.st_ino);
   RETURN_IF_ERROR(describe_memfd(fd, link, entry.message));
-  // A second copy: the first belongs to whoever looks at the fd.
-  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return errno_status(errno, absl::StrCat("duplicate of ", link));
+  // An open file description of our own: looking for holes moves the offset, which must not be the program's.
+  UniqueFd copy(::open(absl::StrCat("/proc/self/fd/", fd).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!copy.valid() && errno == EACCES) copy.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return errno_status(errno, absl::StrCat("open of ", link));
   entry.fd = std::move(copy);
   return entry.message.id();
 }

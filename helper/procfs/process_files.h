@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,6 +105,18 @@ struct Mount {
 };
 absl::StatusOr<std::vector<Mount>> parse_mountinfo(absl::string_view text);
 absl::StatusOr<std::vector<Mount>> read_mountinfo(pid_t pid);
+
+// /proc/PID/cgroup.
+struct CgroupLine {
+  int hierarchy = 0;  // 0: cgroups version 2
+  std::vector<std::string> controllers;
+  std::string path;
+};
+absl::StatusOr<std::vector<CgroupLine>> parse_cgroups(absl::string_view text);
+absl::StatusOr<std::vector<CgroupLine>> read_cgroups(pid_t pid);
+
+// The number behind `key`, a line's first word: "MemAvailable:" of /proc/meminfo, "inactive_file" of memory.stat.
+std::optional<uint64_t> find_field(absl::string_view text, absl::string_view key);
 
 absl::StatusOr<std::vector<pid_t>> read_tids(pid_t pid);      // /proc/PID/task, ascending
 absl::StatusOr<std::vector<int>> read_fds(pid_t pid);         // /proc/PID/fd, ascending

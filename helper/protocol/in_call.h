@@ -89,6 +89,7 @@ constexpr bool in_call_allowed(int64_t number, const uint64_t (&arguments)[kMaxI
       return internal::prctl_reads(arguments[0] & 0xffffffff);
     case SYS_arch_prctl:
       return internal::arch_prctl_reads(arguments[0] & 0xffffffff);
+    case SYS_mincore:  // (address, length, vector): which pages exist
     case SYS_timer_gettime:
     case SYS_timer_getoverrun:
     case SYS_getitimer:

@@ -38,6 +38,24 @@ bool is_filled(const model::AddressSpace& space, const model::Vma& vma) {
   return first != pages.end() && first->address() < vma.end();
 }
 
+// Before the pages are filled in: a range that had huge pages gets them again, one that must not have any does not.
+bool shapes_pages(uint32_t advice) { return advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE; }
+
+void plan_advice(const model::Vma& vma, bool before_filling, CallList& calls) {
+  for (const uint32_t advice : vma.advice()) {
+    if (shapes_pages(advice) != before_filling) continue;
+    // Advice is advice: a kernel built without KSM or THP answers EINVAL.
+    calls.add(absl::StrCat("madvise of ", range_text(vma)), SYS_madvise, {vma.start(), vma.end() - vma.start(), advice})
+        .may_fail = true;
+  }
+}
+
+// mlock2(2) sets the flag first and then fetches the pages; where some cannot be had (no access, guards, behind the end
+// of a file) it fails although the mapping is locked as it was.
+bool may_have_missing_pages(const model::Vma& vma) {
+  return vma.protection() == PROT_NONE || vma.guards_size() > 0 || vma.kind() != model::Vma::ANONYMOUS;
+}
+
 void plan_anonymous(const model::Vma& vma, uint32_t protection, CallList& calls) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | huge_page_flags(vma.huge_page_size());
   if (vma.grows_down()) flags |= MAP_GROWSDOWN;
@@ -56,10 +74,13 @@ absl::Status plan_file(const model::Vma& vma, uint32_t protection, const model::
     return absl::DataLossError(absl::StrCat("the image names no file for the mapping at ", range_text(vma)));
   }
   const int sharing = vma.kind() == model::Vma::FILE_SHARED ? MAP_SHARED : MAP_PRIVATE;
+  const auto read_only = fds.read_only_files.find(vma.mapped_file());
+  const bool by_read_only = sharing == MAP_SHARED && !may_write(vma) && read_only != fds.read_only_files.end();
   calls
       .add(absl::StrCat("mmap of ", file->path(), " at ", range_text(vma)), SYS_mmap,
            {vma.start(), vma.end() - vma.start(), protection,
-            sharing | MAP_FIXED_NOREPLACE | (vma.no_reserve() ? MAP_NORESERVE : 0), fd->second, vma.offset()})
+            sharing | MAP_FIXED_NOREPLACE | (vma.no_reserve() ? MAP_NORESERVE : 0),
+            by_read_only ? read_only->second : fd->second, vma.offset()})
       .must_return_argument0 = true;
   return absl::OkStatus();
 }
@@ -67,10 +88,13 @@ absl::Status plan_file(const model::Vma& vma, uint32_t protection, const model::
 absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, const MemoryFds& fds, CallList& calls) {
   const uint64_t length = vma.end() - vma.start();
   if (const auto fd = fds.shared_memories.find(vma.shared_memory()); fd != fds.shared_memories.end()) {
-    const int sharing = vma.was_private_shm() ? MAP_PRIVATE : MAP_SHARED;
+    const int sharing = (vma.was_private_shm() ? MAP_PRIVATE : MAP_SHARED) | (vma.no_reserve() ? MAP_NORESERVE : 0);
+    const auto read_only = fds.read_only_memories.find(vma.shared_memory());
+    const bool by_read_only = !vma.was_private_shm() && !may_write(vma) && read_only != fds.read_only_memories.end();
     calls
         .add(absl::StrCat("mmap of a memfd at ", range_text(vma)), SYS_mmap,
-             {vma.start(), length, protection, sharing | MAP_FIXED_NOREPLACE, fd->second, vma.offset()})
+             {vma.start(), length, protection, sharing | MAP_FIXED_NOREPLACE,
+              by_read_only ? read_only->second : fd->second, vma.offset()})
         .must_return_argument0 = true;
     return absl::OkStatus();
   }
@@ -89,6 +113,8 @@ absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, cons
 }
 
 }  // namespace
+
+bool may_write(const model::Vma& vma) { return vma.may_write() || (vma.protection() & PROT_WRITE) != 0; }
 
 void plan_unmapping(const std::vector<procfs::Mapping>& now, std::vector<Range> kept, CallList& calls) {
   for (const procfs::Mapping& mapping : now) {
@@ -127,6 +153,9 @@ absl::Status plan_mappings(const model::AddressSpace& space, const model::Tree& 
       default:
         return absl::UnimplementedError(absl::StrCat("the image holds a mapping of unknown kind at ", range_text(vma)));
     }
+    if (vma.kind() != model::Vma::VDSO && vma.kind() != model::Vma::VVAR) {
+      plan_advice(vma, /*before_filling=*/true, calls);
+    }
   }
   return absl::OkStatus();
 }
@@ -139,17 +168,16 @@ void plan_attributes(const model::AddressSpace& space, CallList& calls) {
     if (is_filled(space, vma)) {
       calls.add(absl::StrCat("mprotect of ", range), SYS_mprotect, {vma.start(), length, vma.protection()});
     }
-    for (const uint32_t advice : vma.advice()) {
-      // Advice is advice: a kernel built without KSM or THP answers EINVAL.
-      calls.add(absl::StrCat("madvise of ", range), SYS_madvise, {vma.start(), length, advice}).may_fail = true;
-    }
+    plan_advice(vma, /*before_filling=*/false, calls);
     for (const model::Range& guard : vma.guards()) {
       calls.add(absl::StrCat("madvise(MADV_GUARD_INSTALL) in ", range), SYS_madvise,
                 {guard.start(), guard.end() - guard.start(), kMadvGuardInstall});
     }
     if (vma.locked()) {
-      calls.add(absl::StrCat("mlock2 of ", range), SYS_mlock2,
-                {vma.start(), length, vma.lock_on_fault() ? kMlockOnFault : 0});
+      calls
+          .add(absl::StrCat("mlock2 of ", range), SYS_mlock2,
+               {vma.start(), length, vma.lock_on_fault() ? kMlockOnFault : 0})
+          .may_fail = may_have_missing_pages(vma);
     }
     if (!vma.anonymous_name().empty()) {
       calls
@@ -160,6 +188,9 @@ void plan_attributes(const model::AddressSpace& space, CallList& calls) {
   }
   if (space.thp_disabled()) {
     calls.add("prctl(PR_SET_THP_DISABLE)", SYS_prctl, {PR_SET_THP_DISABLE, 1, 0, 0, 0});
+  }
+  if (space.mlock_future()) {
+    calls.add("mlockall(MCL_FUTURE)", SYS_mlockall, {MCL_FUTURE | (space.mlock_on_fault() ? MCL_ONFAULT : 0)});
   }
 }
 

@@ -21,9 +21,14 @@ struct MemoryFds {
   std::map<uint64_t, int>
       mapped_files;  // by MappedFile id; opened read-only, or read-write for writable shared mappings
   std::map<uint64_t, int> shared_memories;  // by SharedMemory id: memfds
+  // The same, open for reading only, for shared mappings that must never become writable.
+  std::map<uint64_t, int> read_only_files, read_only_memories;
   std::map<uint64_t, uint64_t>
       anonymous_shared;  // by SharedMemory id: address of a temporary mapping of the whole object
 };
+
+// A shared mapping that is, or that mprotect(2) could make, writable.
+bool may_write(const model::Vma& vma);
 
 // Unmaps everything in `now` outside `kept` and the vDSO and vvar mappings.
 void plan_unmapping(const std::vector<procfs::Mapping>& now, std::vector<Range> kept, CallList& calls);

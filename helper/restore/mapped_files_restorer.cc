@@ -13,6 +13,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/nanoseconds.h"
 #include "helper/model/build_id.h"
+#include "helper/restore/address_space_plan.h"
 #include "helper/restore/open_files_restorer.h"
 
 namespace stillpoint {
@@ -22,7 +23,7 @@ std::set<uint64_t> written_through_mappings(const model::Tree& tree) {
   std::set<uint64_t> ids;
   for (const model::AddressSpace& space : tree.address_spaces()) {
     for (const model::Vma& vma : space.vmas()) {
-      if (vma.kind() == model::Vma::FILE_SHARED && (vma.protection() & PROT_WRITE) != 0) ids.insert(vma.mapped_file());
+      if (vma.kind() == model::Vma::FILE_SHARED && may_write(vma)) ids.insert(vma.mapped_file());
     }
   }
   return ids;

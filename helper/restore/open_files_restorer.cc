@@ -165,6 +165,10 @@ void OpenFilesRestorer::plan_seals(CallList& calls) const {
   for (const auto& [id, fd] : shared_memories_) {
     const model::SharedMemory* memory = model::find_shared_memory(tree_, id);
     const uint32_t seals = memory == nullptr ? 0 : memory->seals();
+    if (memory != nullptr && memory->memfd() && memory->mode() != 0) {
+      // Before the seals: F_SEAL_EXEC on an executable memfd would seal everything else too.
+      calls.add(absl::StrCat("fchmod of memfd ", memory->name()), SYS_fchmod, {fd.get(), memory->mode() & 07777u});
+    }
     const bool only_default = seals == F_SEAL_SEAL && (memfd_flags(*memory) & MFD_ALLOW_SEALING) == 0;
     if (seals == 0 || only_default) continue;
     calls.add(absl::StrCat("fcntl(F_ADD_SEALS) on memfd ", memory->name()), SYS_fcntl, {fd.get(), F_ADD_SEALS, seals});

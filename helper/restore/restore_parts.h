@@ -35,7 +35,9 @@ struct RestoreParts {
   const CallerCredentials& caller;
   std::vector<std::string>& notes;
   OpenFilesRestorer files;
-  std::map<uint64_t, UniqueFd> mapped_files;       // by MappedFile id
+  std::map<uint64_t, UniqueFd> mapped_files;  // by MappedFile id
+  // Open for reading only, by MappedFile and SharedMemory id: for shared mappings that must never be writable.
+  std::map<uint64_t, UniqueFd> read_only_files, read_only_memories;
   std::map<uint32_t, UniqueFd> page_files;         // by K of pages-K.bin
   std::map<uint64_t, uint64_t> temporaries;        // SharedMemory id -> address of a mapping of the whole
   std::vector<procfs::Mapping> mappings_at_clone;  // of the restorer

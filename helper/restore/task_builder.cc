@@ -101,6 +101,8 @@ absl::Status TaskBuilder::build_memory(bool shared) {
   MemoryFds fds;
   for (const auto& [id, fd] : parts_.mapped_files) fds.mapped_files[id] = fd.get();
   for (const auto& [id, fd] : parts_.files.shared_memories()) fds.shared_memories[id] = fd.get();
+  for (const auto& [id, fd] : parts_.read_only_files) fds.read_only_files[id] = fd.get();
+  for (const auto& [id, fd] : parts_.read_only_memories) fds.read_only_memories[id] = fd.get();
   fds.anonymous_shared = parts_.temporaries;
   RETURN_IF_ERROR(plan_mappings(space_, parts_.tree, fds, calls));
   RETURN_IF_ERROR(run_calls(calls, session_.main()));

@@ -19,6 +19,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/memory/free_region.h"
+#include "helper/restore/address_space_plan.h"
 #include "helper/restore/call_runner.h"
 #include "helper/restore/mapped_files_restorer.h"
 
@@ -52,6 +53,16 @@ absl::Status wait_for_end(pid_t pid) {
     if (absl::Now() > deadline) return absl::DeadlineExceededError(absl::StrCat("pid ", pid, " does not end"));
     absl::SleepFor(absl::Microseconds(100));
   }
+}
+
+bool is_unreserved(const model::Tree& tree, uint64_t shared_memory) {
+  for (const model::AddressSpace& space : tree.address_spaces()) {
+    for (const model::Vma& vma : space.vmas()) {
+      if (vma.kind() == model::Vma::SHARED_MEMORY && vma.shared_memory() == shared_memory && vma.no_reserve())
+        return true;
+    }
+  }
+  return false;
 }
 
 // The end of a task that is to be a zombie with this wait(2) status.
@@ -90,8 +101,12 @@ absl::Status TreeBuilder::open_files() {
     ASSIGN_OR_RETURN(fd, parts_.files.lift(std::move(fd)));
   }
   for (const model::SharedMemory& memory : tree.shared_memories()) {
-    if (memory.memfd()) RETURN_IF_ERROR(parts_.files.memfd(memory.id()).status());
+    // Shared anonymous hugetlb memory cannot be mapped twice by mremap(2) as other memory can.
+    if (memory.memfd() || memory.huge_page_size() != 0) {
+      RETURN_IF_ERROR(parts_.files.memfd(memory.id()).status());
+    }
   }
+  RETURN_IF_ERROR(open_for_read_only_mappings());
   for (const image::FileEntry& entry : parts_.image.manifest().files()) {
     const std::optional<uint32_t> k = image::pages_number(entry.name());
     if (!k.has_value()) continue;
@@ -99,6 +114,31 @@ absl::Status TreeBuilder::open_files() {
     ASSIGN_OR_RETURN(parts_.page_files[*k], parts_.files.lift(std::move(fd)));
   }
   return parts_.files.restore_all();
+}
+
+absl::Status TreeBuilder::open_for_read_only_mappings() {
+  const auto reopen = [&](int fd, UniqueFd& out) -> absl::Status {
+    if (out.valid()) return absl::OkStatus();
+    UniqueFd copy(::open(absl::StrCat("/proc/self/fd/", fd).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!copy.valid()) return errno_status(errno, "open of a mapped file for reading");
+    ASSIGN_OR_RETURN(out, parts_.files.lift(std::move(copy)));
+    return absl::OkStatus();
+  };
+  const std::map<uint64_t, UniqueFd>& memories = parts_.files.shared_memories();
+  for (const model::AddressSpace& space : parts_.tree.address_spaces()) {
+    for (const model::Vma& vma : space.vmas()) {
+      if (may_write(vma)) continue;
+      const auto file = parts_.mapped_files.find(vma.mapped_file());
+      if (vma.kind() == model::Vma::FILE_SHARED && file != parts_.mapped_files.end()) {
+        RETURN_IF_ERROR(reopen(file->second.get(), parts_.read_only_files[file->first]));
+      }
+      const auto memory = memories.find(vma.shared_memory());
+      if (vma.kind() == model::Vma::SHARED_MEMORY && memory != memories.end()) {
+        RETURN_IF_ERROR(reopen(memory->second.get(), parts_.read_only_memories[memory->first]));
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 bool TreeBuilder::is_mortal(const model::Birth& birth) const {
@@ -132,9 +172,10 @@ absl::Status TreeBuilder::map_temporaries() {
     taken.push_back({at, at + size});
     const auto fd = parts_.files.shared_memories().find(memory.id());
     const bool memfd = fd != parts_.files.shared_memories().end();
-    const void* const mapped =
-        ::mmap(reinterpret_cast<void*>(at), size, PROT_READ | PROT_WRITE,
-               MAP_SHARED | MAP_FIXED_NOREPLACE | (memfd ? 0 : MAP_ANONYMOUS), memfd ? fd->second.get() : -1, 0);
+    const void* const mapped = ::mmap(reinterpret_cast<void*>(at), size, PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_FIXED_NOREPLACE | (memfd ? 0 : MAP_ANONYMOUS) |
+                                          (is_unreserved(parts_.tree, memory.id()) ? MAP_NORESERVE : 0),
+                                      memfd ? fd->second.get() : -1, 0);
     if (mapped == MAP_FAILED) return errno_status(errno, absl::StrCat("mmap of shared memory ", memory.name()));
     parts_.temporaries[memory.id()] = reinterpret_cast<uint64_t>(mapped);
   }

@@ -40,6 +40,7 @@ class TreeBuilder {
   const UniqueFd& root_pidfd() const { return processes_.front()->pidfd(); }
 
  private:
+  absl::Status open_for_read_only_mappings();
   absl::Status create_sessions();
   absl::Status choose_places();
   absl::Status map_temporaries();

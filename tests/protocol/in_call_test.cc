@@ -16,6 +16,7 @@ TEST(InCall, AllowsReading) {
   EXPECT_TRUE(allowed(SYS_sigaltstack, 0, 0x1000));
   EXPECT_TRUE(allowed(SYS_timer_gettime, 1, 0x1000));
   EXPECT_TRUE(allowed(SYS_timer_getoverrun, 1));
+  EXPECT_TRUE(allowed(SYS_mincore, 0x1000, 0x1000, 0x2000));
   EXPECT_TRUE(allowed(SYS_getitimer, 0, 0x1000));
   EXPECT_TRUE(allowed(SYS_prctl, PR_GET_PDEATHSIG, 0x1000));
   EXPECT_TRUE(allowed(SYS_prctl, PR_GET_TID_ADDRESS, 0x1000));
