@@ -31,6 +31,14 @@ std::string help_entry(const std::string& left, const std::string& help) {
   return entry + "\n";
 }
 
+// "DIR" of "checkpoint --pid P [OPTION]... DIR", "PROGRAM" of "run [OPTION]... --dir DIR -- PROGRAM [ARGUMENT]...".
+absl::string_view operand_name(absl::string_view synopsis) {
+  const size_t dashes = synopsis.find(" -- ");
+  if (dashes == absl::string_view::npos) return synopsis.substr(synopsis.rfind(' ') + 1);
+  const absl::string_view rest = synopsis.substr(dashes + 4);
+  return rest.substr(0, rest.find(' '));
+}
+
 }  // namespace
 
 Options::Options(std::string synopsis, std::string summary, std::string details)
@@ -153,7 +161,9 @@ bool parse_or_explain(const Options& options, const std::vector<std::string>& ar
     return false;
   }
   absl::Status status = parsed.status();
-  if (status.ok() && parsed->size() < least) status = absl::InvalidArgumentError("an operand is missing");
+  if (status.ok() && parsed->size() < least) {
+    status = absl::InvalidArgumentError(absl::StrCat(operand_name(options.synopsis()), " is missing"));
+  }
   if (status.ok() && parsed->size() > most) {
     status = absl::InvalidArgumentError(absl::StrCat("unexpected operand \"", (*parsed)[most], "\""));
   }

@@ -5,6 +5,7 @@
 #include "tools/commands.h"
 #include "tools/console.h"
 #include "tools/exit_codes.h"
+#include "tools/life_claim.h"
 #include "tools/options.h"
 #include "tools/restart_image.h"
 #include "tools/supervisor.h"
@@ -27,6 +28,8 @@ constexpr char kDetails[] =
 int restart_command(const Arguments& arguments) {
   RestartOptions restart;
   bool no_embed = false;
+  std::string job_id;
+  bool take_over = false;
   Options options("restart [OPTION]... DIR|IMAGE", "Brings a program back from an image.", kDetails);
   options
       .flag("no-embed", no_embed,
@@ -36,31 +39,37 @@ int restart_command(const Arguments& arguments) {
           "files below OLD are now below NEW; may be given several times")
       .flag("fallback", restart.fallback, "when the latest image is damaged, take the newest that verifies")
       .flag("new-namespace", restart.new_namespace,
-            "give the program a pid namespace of its own even when its pids\nare free");
+            "give the program a pid namespace of its own even when its pids\nare free")
+      .text("job-id", "ID", job_id, "the job that DIR belongs to (default: as the batch system names it)")
+      .flag("take-over", take_over, "go on in a directory that belongs to another job");
   std::vector<std::string> operands;
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 1, 1, operands, exit_code)) return exit_code;
   restart.embed = !no_embed;
 
-  const absl::StatusOr<UniqueFd> lock = lock_job(job_directory_of(operands[0]));
-  const absl::StatusOr<SignalInbox> inbox = SignalInbox::open();
-  for (const absl::Status& status : {lock.status(), inbox.status()}) {
-    if (status.ok()) continue;
-    say_error(status);
+  const std::string directory = job_directory_of(operands[0]);
+  const absl::StatusOr<UniqueFd> lock = lock_job(directory);
+  const absl::StatusOr<SignalInbox> inbox = lock.ok() ? SignalInbox::open() : lock.status();
+  absl::StatusOr<LifeClaim> claim = inbox.ok() ? LifeClaim::begin(directory, job_id, take_over) : inbox.status();
+  if (!claim.ok()) {
+    say_error(claim.status());
     return kFailed;
   }
   absl::StatusOr<Restarted> restarted = restart_image(operands[0], restart, *inbox);
   if (absl::IsCancelled(restarted.status())) {
     const int signal_number = inbox->take_ending_signal();
     say("interrupted before the program ran; nothing was started");
+    claim->withdraw();
     end_like(signal_number);  // a wait status: killed by that signal
   }
   if (!restarted.ok()) {
     say_error(restarted.status());
     return absl::IsDataLoss(restarted.status()) ? kNoUsableImage : kFailed;
   }
+  claim->settle(restarted->program.pid);
   Supervisor supervisor(std::move(restarted->program), *inbox);
   const absl::StatusOr<int> status = supervisor.wait();
+  claim->note_end();
   if (!status.ok()) {
     say_error(status.status());
     return kFailed;

@@ -185,6 +185,9 @@ absl::StatusOr<UniqueFd> lock_job(const std::string& job_directory) {
   if (!fd.valid()) {
     // Restarting from a directory that we may only read is fine: nobody can publish there either.
     if (errno == EROFS || errno == EACCES) return fd;
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return errno_status(errno, absl::StrCat("there is no checkpoint directory ", job_directory));
+    }
     return errno_status(errno, absl::StrCat("open of ", path));
   }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {

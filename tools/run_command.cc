@@ -17,6 +17,8 @@
 #include "tools/duration.h"
 #include "tools/exit_codes.h"
 #include "tools/helper_process.h"
+#include "tools/leaked_fds.h"
+#include "tools/life_claim.h"
 #include "tools/options.h"
 #include "tools/restart_image.h"
 #include "tools/supervised_run.h"
@@ -51,12 +53,24 @@ struct Started {
   int exit_code = kSuccess;  // kCannotExecute, kNotFound: there is no program
 };
 
+// A pipe that an editor's terminal leaves open in everything it starts would make every checkpoint refuse.
+void withhold_leaks(const RunOptions& run) {
+  if (run.keep_fds) return;
+  const absl::StatusOr<std::vector<LeakedFd>> leaked = withhold_leaked_fds(run.program);
+  if (!leaked.ok()) return say_error(leaked.status());
+  if (leaked->empty()) return;
+  say(absl::StrCat("note: the program does not get ", printable(describe(*leaked)),
+                   " of whoever started this, which no checkpoint could save; --keep-fds passes them on"));
+}
+
 absl::StatusOr<Started> start_program(const RunOptions& run, const std::string& directory) {
+  withhold_leaks(run);
   const pid_t supervisor = ::getpid();
   SpawnOptions spawn;
   spawn.path = run.program[0];
   spawn.arguments = run.program;
   spawn.environment = {{"STILLPOINT_DIR", directory}, {"STILLPOINT_KEEP", absl::StrCat(run.keep_last)}};
+  if (!run.job_id.empty()) spawn.environment.emplace_back("STILLPOINT_JOB_ID", run.job_id);
   spawn.in_child = [supervisor] { allow_our_helper(supervisor); };
   ASSIGN_OR_RETURN(const SpawnedProcess spawned, spawn_process(spawn));
   Started started;
@@ -71,9 +85,11 @@ absl::StatusOr<Started> start_program(const RunOptions& run, const std::string& 
   return started;
 }
 
-int supervise(const RunOptions& run, SupervisedProgram program, const SignalInbox& inbox) {
+int supervise(const RunOptions& run, SupervisedProgram program, LifeClaim& claim, const SignalInbox& inbox) {
+  claim.settle(program.pid);
   SupervisedRun supervised(run, std::move(program), inbox);
   const absl::StatusOr<int> status = supervised.wait();
+  claim.note_end();
   if (!status.ok()) {
     say_error(status.status());
     return kFailed;
@@ -85,15 +101,16 @@ int supervise(const RunOptions& run, SupervisedProgram program, const SignalInbo
   end_like(*status);
 }
 
-int restart_newest(const RunOptions& run, const SignalInbox& inbox) {
+int restart_newest(const RunOptions& run, LifeClaim& claim, const SignalInbox& inbox) {
   RestartOptions options;
   options.embed = run.embed;
   options.fallback = true;
   options.map_paths = run.map_paths;
   absl::StatusOr<Restarted> restarted = restart_image(run.directory, options, inbox);
-  if (restarted.ok()) return supervise(run, std::move(restarted->program), inbox);
+  if (restarted.ok()) return supervise(run, std::move(restarted->program), claim, inbox);
   if (absl::IsCancelled(restarted.status())) {
     const int signal_number = inbox.take_ending_signal();
+    claim.withdraw();
     say("interrupted before the program ran; nothing was started");
     end_like(signal_number);  // a wait status: killed by that signal
   }
@@ -108,12 +125,13 @@ absl::StatusOr<int> run_job(const RunOptions& run) {
   ASSIGN_OR_RETURN(const image::JobDirectory directory, image::JobDirectory::open(run.directory, true));
   ASSIGN_OR_RETURN(const UniqueFd lock, lock_job(run.directory));
   ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, directory.sequences());
+  ASSIGN_OR_RETURN(LifeClaim claim, LifeClaim::begin(run.directory, run.job_id, run.take_over));
   ASSIGN_OR_RETURN(const SignalInbox inbox, SignalInbox::open());
-  if (!run.fresh && !sequences.empty()) return restart_newest(run, inbox);
+  if (!run.fresh && !sequences.empty()) return restart_newest(run, claim, inbox);
   ASSIGN_OR_RETURN(const std::string absolute, absolute_path(run.directory));
   ASSIGN_OR_RETURN(Started started, start_program(run, absolute));
   if (started.exit_code != kSuccess) return started.exit_code;
-  return supervise(run, std::move(started.program), inbox);
+  return supervise(run, std::move(started.program), claim, inbox);
 }
 
 }  // namespace
@@ -134,10 +152,15 @@ int run_command(const Arguments& arguments) {
           "wait", "TIME", run.wait,
           "how long a program that links the SDK may take to its next call\n(default: the time of --every, else 60s)")
       .flag("fresh", run.fresh, "start the program from its beginning even when there are images")
+      .flag("keep-fds", run.keep_fds,
+            "pass on pipes, sockets and devices at fd 3 and above (default: only\nthose that an argument names as "
+            "/dev/fd/N)")
       .flag("no-embed", no_embed, "do not store executable and libraries; at a restart refuse when\nthey were replaced")
       .value(
           "map-path", "OLD=NEW", [&](absl::string_view value) { return parse_path_mapping(value, run.map_paths); },
           "at a restart, files below OLD are now below NEW")
+      .text("job-id", "ID", run.job_id, "the job that DIR belongs to (default: as the batch system names it)")
+      .flag("take-over", run.take_over, "go on in a directory that belongs to another job")
       .stop_at_operand();
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 1, SIZE_MAX, run.program, exit_code)) return exit_code;

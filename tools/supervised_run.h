@@ -26,6 +26,9 @@ struct RunOptions {
   int on_signal = 0;                            // checkpoint; 0: none
   int stop_on_signal = 0;                       // checkpoint, end the program, exit 85; 0: none
   bool embed = true;
+  std::string job_id;      // empty: as the environment names it
+  bool keep_fds = false;   // let the program inherit pipes and sockets of our starter's
+  bool take_over = false;  // of another job's directory
   std::vector<std::pair<std::string, std::string>> map_paths;
   std::vector<std::string> program;
 };

@@ -17,6 +17,7 @@
 #include "helper/dump/manifest_builder.h"
 #include "helper/dump/mapped_files.h"
 #include "helper/dump/open_files_reader.h"
+#include "helper/dump/ownership.h"
 #include "helper/dump/page_dump.h"
 #include "helper/dump/pause_copies.h"
 #include "helper/dump/pause_watchdog.h"
@@ -87,7 +88,8 @@ class Dump {
   absl::StatusOr<Snapshot> fork_snapshot();
   absl::Status resume(DumpObserver& observer);
   absl::Status write_pages(image::ImageWriter& writer, DumpObserver& observer);
-  absl::StatusOr<std::string> publish(const image::JobDirectory& directory, image::ImageWriter& writer);
+  absl::StatusOr<std::string> publish(const image::JobDirectory& directory, const Ownership& ownership,
+                                      image::ImageWriter& writer);
   absl::Status end_process();
 
   bool has_sdk() const { return options_.sdk_thread != nullptr; }
@@ -358,17 +360,19 @@ absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observe
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Dump::publish(const image::JobDirectory& directory, image::ImageWriter& writer) {
+absl::StatusOr<std::string> Dump::publish(const image::JobDirectory& directory, const Ownership& ownership,
+                                          image::ImageWriter& writer) {
   // Trap 11: file contents are not in the image; what the process had written must be as durable as the image is.
   RETURN_IF_ERROR(files_.sync_files());
   for (const uint64_t id : memory_.shared_files()) RETURN_IF_ERROR(mapped_files_.sync(id));
   image::Manifest manifest;
+  RETURN_IF_ERROR(describe_image(tree_, writer.sequence(), manifest));
+  ownership.describe(manifest);
   if (options_.embed) RETURN_IF_ERROR(mapped_files_.store(directory, manifest));
   mapped_files_.add_to(tree_);
-  RETURN_IF_ERROR(describe_image(tree_, writer.sequence(), options_.job_id, manifest));
   RETURN_IF_ERROR(writer.write_file(image::kStateName, tree_.SerializeAsString()));
   die_if_stage("before-publish");
-  return writer.publish(std::move(manifest));
+  return writer.publish(std::move(manifest), [&] { return ownership.admit(directory); });
 }
 
 // checkpoint --stop: nothing the process does after the image may count, so it dies while it is still frozen.
@@ -390,6 +394,8 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   const absl::Time begin = absl::Now();
   ASSIGN_OR_RETURN(const image::JobDirectory directory,
                    image::JobDirectory::from_fd(directory_fd, options_.directory_name));
+  ASSIGN_OR_RETURN(Ownership ownership, Ownership::of(options_.pid, options_.job_id));
+  RETURN_IF_ERROR(ownership.look(directory));
   RETURN_IF_ERROR(directory.remove_leftovers());
   ASSIGN_OR_RETURN(image::ImageWriter writer, image::ImageWriter::create(directory));
 
@@ -411,7 +417,7 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
 
   DumpResult result;
   if (options_.stop) RETURN_IF_ERROR(watchdog_->allow(time_for(pages_.bytes())));
-  ASSIGN_OR_RETURN(result.image, publish(directory, writer));
+  ASSIGN_OR_RETURN(result.image, publish(directory, ownership, writer));
   result.sequence = writer.sequence();
   if (options_.stop) RETURN_IF_ERROR(end_process());
   RETURN_IF_ERROR(directory.prune(options_.keep_last));

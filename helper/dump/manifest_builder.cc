@@ -33,8 +33,7 @@ std::string program_of(const model::Tree& tree) {
 
 }  // namespace
 
-absl::Status describe_image(const model::Tree& tree, uint64_t sequence, const std::string& job_id,
-                            image::Manifest& manifest) {
+absl::Status describe_image(const model::Tree& tree, uint64_t sequence, image::Manifest& manifest) {
   utsname system{};
   if (::uname(&system) != 0) return errno_status(errno, "uname");
   timespec now{};
@@ -55,7 +54,6 @@ absl::Status describe_image(const model::Tree& tree, uint64_t sequence, const st
   for (const model::Process& process : tree.processes()) threads += static_cast<uint32_t>(process.threads_size());
   manifest.set_thread_count(threads);
   manifest.set_root_pid(tree.processes(0).pid());
-  manifest.set_job_id(job_id);
   return absl::OkStatus();
 }
 

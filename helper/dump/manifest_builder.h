@@ -11,8 +11,7 @@
 
 namespace stillpoint {
 
-absl::Status describe_image(const model::Tree& tree, uint64_t sequence, const std::string& job_id,
-                            image::Manifest& manifest);
+absl::Status describe_image(const model::Tree& tree, uint64_t sequence, image::Manifest& manifest);
 
 }  // namespace stillpoint
 

@@ -45,6 +45,9 @@ absl::StatusOr<JobDirectory> JobDirectory::open(const std::string& path, bool cr
   bool created = false;
   if (create) {
     created = ::mkdir(path.c_str(), 0700) == 0;
+    if (!created && errno == ENOENT) {
+      return errno_status(errno, absl::StrCat("mkdir ", path, " (create the directory it is to be in first)"));
+    }
     if (!created && errno != EEXIST) return storage_error(errno, absl::StrCat("mkdir ", path));
     // A umask that denies its owner would make a directory that its owner cannot open.
     if (created && ::chmod(path.c_str(), 0700) != 0) return storage_error(errno, absl::StrCat("chmod ", path));

@@ -25,7 +25,7 @@ struct CheckpointOptions {
   bool embed = true;            // keep copies of the executable and its libraries with the image
   std::chrono::milliseconds freeze_limit{0};  // how long all threads may take to stop; 0: 10 seconds
   std::string helper{};  // as STILLPOINT_HELPER; empty: found next to the SDK or where it was installed
-  std::string job_id{};  // written into the image
+  std::string job_id{};  // of the job that the directory belongs to; empty: as the batch system names it
 };
 
 enum class Outcome : std::int32_t {

@@ -90,7 +90,7 @@ typedef struct stillpoint_options {
   uint32_t freeze_limit_ms; /* how long all threads may take to stop; 0: 10 seconds */
   uint32_t reserved;        /* 0 */
   const char* helper;       /* as STILLPOINT_HELPER; NULL: looked for next to the SDK and where it was installed */
-  const char* job_id;       /* written into the image, for people and job systems; NULL: none */
+  const char* job_id;       /* of the job that the directory belongs to; NULL: as the batch system names it */
 } stillpoint_options_t;
 #define STILLPOINT_OPTIONS_INIT \
   { sizeof(stillpoint_options_t), 0, 0, 0, 0, NULL, NULL }
