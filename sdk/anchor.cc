@@ -9,7 +9,7 @@ namespace {
 using protocol::Anchor;
 
 // What anchor_object.S says in numbers.
-static_assert(sizeof(Anchor) == 3120);
+static_assert(sizeof(Anchor) == 11312);
 static_assert(protocol::kAnchorMagic == 0x524f48434e415053);
 static_assert(protocol::kAnchorVersion == 1 && protocol::kAnchorNoteType == 1);
 
@@ -18,6 +18,21 @@ void put_text(char (&field)[kSize], const std::string& text) {
   const size_t length = std::min(text.size(), kSize - 1);
   std::memcpy(field, text.data(), length);
   field[length] = '\0';
+}
+
+template <size_t kSize>
+void put_findings(char (&field)[kSize], const std::vector<Finding>& findings) {
+  std::memset(field, 0, kSize);
+  size_t used = 0;
+  for (const Finding& finding : findings) {
+    std::string text;
+    for (const std::string* part : {&finding.code, &finding.object, &finding.reason, &finding.remedy}) {
+      text.append(part->c_str()).push_back('\0');
+    }
+    if (used + text.size() >= kSize) return;  // the last byte stays: it ends the list
+    std::memcpy(field + used, text.data(), text.size());
+    used += text.size();
+  }
 }
 
 }  // namespace
@@ -33,11 +48,13 @@ AnchorRequest anchor_request() {
   return request;
 }
 
-void anchor_answer(uint64_t sequence, int32_t code, const std::string& image, const std::string& message) {
+void anchor_answer(uint64_t sequence, int32_t code, const std::string& image, const std::string& message,
+                   const std::vector<Finding>& findings) {
   Anchor& anchor = stillpoint_anchor_object;
   anchor.done_code = code;
   put_text(anchor.done_image, image);
   put_text(anchor.done_message, message);
+  put_findings(anchor.done_findings, findings);
   __atomic_store_n(&anchor.done_sequence, sequence, __ATOMIC_RELEASE);
 }
 

@@ -2,8 +2,11 @@
 #ifndef STILLPOINT_SDK_ANCHOR_H_
 #define STILLPOINT_SDK_ANCHOR_H_
 
+#include <stillpoint/status.h>
+
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "helper/protocol/anchor.h"
 
@@ -31,8 +34,9 @@ inline void anchor_count_call() {
 
 // The pending request, if there is one.
 AnchorRequest anchor_request();
-// Answers it. Text is cut to what fits.
-void anchor_answer(uint64_t sequence, int32_t code, const std::string& image, const std::string& message);
+// Answers it. Text is cut to what fits; of the findings only whole ones stay.
+void anchor_answer(uint64_t sequence, int32_t code, const std::string& image, const std::string& message,
+                   const std::vector<Finding>& findings);
 
 }  // namespace stillpoint::sdk
 

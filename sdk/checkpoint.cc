@@ -336,7 +336,7 @@ stillpoint_code_t take_locked(CheckpointCall& call, Settings settings, stillpoin
   }
   log_event(settings, code, result);
   if (request.sequence != 0) {
-    anchor_answer(request.sequence, code, result.image_path, last_call().error);
+    anchor_answer(request.sequence, code, result.image_path, last_call().error, last_call().findings);
     call.stop_requested = request.stop && result.outcome == STILLPOINT_OUTCOME_RESUMED;
   }
   return code;

@@ -10,10 +10,12 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/base/unique_fd.h"
+#include "tools/console.h"
 
 namespace stillpoint::tools {
 namespace {
@@ -131,10 +133,30 @@ absl::StatusOr<std::string> read_text_field(pid_t pid, uint64_t anchor, size_t o
 #define STILLPOINT_ANCHOR_TEXT(pid, anchor, field) \
   read_text_field(pid, anchor, offsetof(Anchor, field), sizeof(Anchor::field))
 
+// The program's word: whatever it wrote there is text to us.
+absl::StatusOr<protocol::FindingList> read_findings(pid_t pid, uint64_t anchor) {
+  std::string text(sizeof(Anchor::done_findings), '\0');
+  RETURN_IF_ERROR(read_memory(pid, anchor + offsetof(Anchor, done_findings), text.data(), text.size()));
+  const std::vector<std::string> parts = absl::StrSplit(text, '\0');
+  protocol::FindingList findings;
+  for (size_t i = 0; i + 4 < parts.size() && !parts[i].empty(); i += 4) {
+    protocol::Finding& finding = *findings.add_findings();
+    finding.set_code(parts[i]);
+    finding.set_object(parts[i + 1]);
+    finding.set_reason(parts[i + 2]);
+    finding.set_remedy(parts[i + 3]);
+  }
+  return findings;
+}
+
 absl::StatusOr<AnchorAnswer> read_answer(pid_t pid, uint64_t anchor) {
   ASSIGN_OR_RETURN(const int32_t code, read_field<int32_t>(pid, anchor, offsetof(Anchor, done_code)));
   ASSIGN_OR_RETURN(const std::string message, STILLPOINT_ANCHOR_TEXT(pid, anchor, done_message));
-  if (code != 0) return absl::FailedPreconditionError(absl::StrCat("checkpoint in pid ", pid, ": ", message));
+  if (code != 0) {
+    ASSIGN_OR_RETURN(const protocol::FindingList findings, read_findings(pid, anchor));
+    return with_findings(absl::FailedPreconditionError(absl::StrCat("checkpoint in pid ", pid, ": ", message)),
+                         findings);
+  }
   ASSIGN_OR_RETURN(std::string image, STILLPOINT_ANCHOR_TEXT(pid, anchor, done_image));
   return AnchorAnswer{std::move(image)};
 }
@@ -171,7 +193,13 @@ std::vector<uint64_t> scan_for_anchors(const std::vector<Mapping>& maps, const M
 }
 
 absl::StatusOr<std::optional<uint64_t>> find_anchor(pid_t pid) {
-  ASSIGN_OR_RETURN(const std::vector<Mapping> maps, procfs::read_maps(pid));
+  const absl::StatusOr<std::vector<Mapping>> found = procfs::read_maps(pid);
+  if (absl::IsPermissionDenied(found.status())) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "pid ", pid, " is not yours to look into: ", found.status().message(), "; run as its user or root"));
+  }
+  RETURN_IF_ERROR(found.status());
+  const std::vector<Mapping>& maps = *found;
   absl::Status denied;
   const std::vector<uint64_t> anchors = scan_for_anchors(maps, [&](uint64_t address, void* buffer, size_t size) {
     absl::Status status = read_memory(pid, address, buffer, size);

@@ -118,8 +118,8 @@ void OpenFilesReader::audit(Findings& findings) const {
     }
     findings.add({"SP-FILE-UNKNOWN", describe(description.view),
                   "Stillpoint does not know how to save this kind of file",
-                  "close it in a pre-dump hook (stillpoint::on_pre_dump) and open it again in post-resume and "
-                  "post-restore hooks"});
+                  "close it in a stillpoint::on_pre_dump hook and open it again in stillpoint::on_post_resume and "
+                  "stillpoint::on_post_restore"});
   }
 }
 

@@ -35,6 +35,9 @@ struct Anchor {
   char request_directory[1024];
   char done_image[1024];  // path of the image
   char done_message[1024];
+  // Why it was refused: code, object, reason and remedy of each finding, each terminated; an empty code ends the list.
+  // Findings that do not fit are left out; done_message names all.
+  char done_findings[8192];
 };
 
 }  // namespace stillpoint::protocol

@@ -18,6 +18,7 @@
 #include "helper/resources/inherited.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/printable.h"
+#include "helper/resources/remedies.h"
 #include "helper/resources/reopen.h"
 #include "helper/resources/same_file.h"
 
@@ -61,16 +62,18 @@ bool is_terminal(const OpenFileView& file) {
 }
 
 Finding terminal_finding(const OpenFileView& file) {
-  return {
-      "SP-TTY", describe(file), "it is a terminal that is none of the program's standard streams",
-      "close it in a stillpoint::on_pre_dump hook and open /dev/tty in stillpoint::on_post_resume and "
-      "stillpoint::on_post_restore; or start the program with this terminal as its standard input, output or error"};
+  return {"SP-TTY", describe(file), "it is a terminal that is none of the program's standard streams",
+          unless_leaked(file,
+                        "close it in a stillpoint::on_pre_dump hook and open /dev/tty in stillpoint::on_post_resume "
+                        "and stillpoint::on_post_restore; or start the program with this terminal as its standard "
+                        "input, output or error")};
 }
 
 Finding ptmx_finding(const OpenFileView& file) {
   return {"SP-PTMX", describe(file), "it is the master side of a pseudoterminal, whose state cannot be saved yet",
-          "close it in a stillpoint::on_pre_dump hook and open a new pseudoterminal in stillpoint::on_post_resume and "
-          "stillpoint::on_post_restore"};
+          unless_leaked(file,
+                        "close it in a stillpoint::on_pre_dump hook and open a new pseudoterminal in "
+                        "stillpoint::on_post_resume and stillpoint::on_post_restore")};
 }
 
 Finding device_finding(const OpenFileView& file) {
@@ -78,9 +81,9 @@ Finding device_finding(const OpenFileView& file) {
           absl::StrCat("it is the ", S_ISBLK(file.stat.st_mode) ? "block" : "character", " device ",
                        major(file.stat.st_rdev), ":", minor(file.stat.st_rdev), " (", printable(file.link),
                        "), whose state only the program can save"),
-          "stillpoint::Device device({.name = ..., .release = save the state and close it, .reattach = open it and "
-          "load the state}); or close it in a stillpoint::on_pre_dump hook and open it again in "
-          "stillpoint::on_post_resume and stillpoint::on_post_restore"};
+          unless_leaked(file,
+                        "save its state and close it in a stillpoint::on_pre_dump hook; open it at the same number and "
+                        "load the state again in stillpoint::on_post_resume and stillpoint::on_post_restore")};
 }
 
 class DeviceKind : public OpenFileKind {

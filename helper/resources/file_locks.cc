@@ -26,14 +26,13 @@ struct LockKind {
   absl::string_view type;  // as /proc names it
   absl::string_view code;
   absl::string_view name;
-  absl::string_view sdk_kind;
 };
 
 constexpr LockKind kLockKinds[] = {
-    {"FLOCK", "SP-LOCK-FLOCK", "an flock(2) lock", "stillpoint::LockKind::kFlock"},
-    {"POSIX", "SP-LOCK-POSIX", "a POSIX record lock", "stillpoint::LockKind::kPosix"},
-    {"OFDLCK", "SP-LOCK-OFD", "an open file description lock", "stillpoint::LockKind::kOfd"},
-    {"LEASE", "SP-LOCK-LEASE", "a lease (F_SETLEASE)", "stillpoint::LockKind::kLease"},
+    {"FLOCK", "SP-LOCK-FLOCK", "an flock(2) lock"},
+    {"POSIX", "SP-LOCK-POSIX", "a POSIX record lock"},
+    {"OFDLCK", "SP-LOCK-OFD", "an open file description lock"},
+    {"LEASE", "SP-LOCK-LEASE", "a lease (F_SETLEASE)"},
 };
 
 std::string range(const LockLine& lock) {
@@ -57,10 +56,8 @@ Finding lock_finding(const OpenFileView& file, absl::string_view line) {
     return {std::string(kind.code), describe(file),
             printable(absl::StrCat("it holds ", kind.name, " (", lock.mode, ", ", range(lock), ", taken by pid ",
                                    lock.holder, ") that somebody else may take once the process is gone")),
-            absl::StrCat("stillpoint::FileLock lock(fd, {.kind = ", kind.sdk_kind,
-                         ", .on_checkpoint = stillpoint::LockPolicy::kRelease}); or release it in a "
-                         "stillpoint::on_pre_dump hook and take it again in stillpoint::on_post_resume and "
-                         "stillpoint::on_post_restore")};
+            "release it in a stillpoint::on_pre_dump hook and take it again in stillpoint::on_post_resume and "
+            "stillpoint::on_post_restore, where somebody else may have it by then"};
   }
   return unreadable_lock(file, line);
 }

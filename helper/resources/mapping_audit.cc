@@ -74,8 +74,10 @@ void audit_flags(const Mapping& mapping, Findings& findings) {
   // The kernel's own ([vvar], [vvar_vclock]) are I/O and PFN mappings too.
   const bool kernels_own = absl::StartsWith(mapping.name, "[v");
   if (!kernels_own && (has_flag(mapping, "io") || has_flag(mapping, "pf"))) {
-    findings.add({"SP-DEVICE-MAP", object(mapping), "it maps memory of a device",
-                  "stillpoint::Device with a release hook that unmaps it and a reattach hook that maps it again"});
+    findings.add(
+        {"SP-DEVICE-MAP", object(mapping), "it maps memory of a device",
+         "save the device's state and unmap it in a stillpoint::on_pre_dump hook; map it and load the state again in "
+         "stillpoint::on_post_resume and stillpoint::on_post_restore"});
   }
   if (has_flag(mapping, "um") || has_flag(mapping, "ui")) {
     findings.add({"SP-USERFAULTFD", object(mapping), "its page faults go to a userfaultfd",
@@ -95,9 +97,10 @@ void audit_mapping(pid_t pid, const Mapping& mapping, Findings& findings) {
     return;
   }
   if (const std::optional<dev_t> device = mapped_device(pid, mapping); device.has_value()) {
-    findings.add({"SP-DEVICE-MAP", object(mapping),
-                  absl::StrCat("it maps the device ", major(*device), ":", minor(*device)),
-                  "stillpoint::Device with a release hook that unmaps it and a reattach hook that maps it again"});
+    findings.add(
+        {"SP-DEVICE-MAP", object(mapping), absl::StrCat("it maps the device ", major(*device), ":", minor(*device)),
+         "save the device's state and unmap it in a stillpoint::on_pre_dump hook; map it and load the state again in "
+         "stillpoint::on_post_resume and stillpoint::on_post_restore"});
     return;
   }
   audit_flags(mapping, findings);

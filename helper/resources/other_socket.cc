@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "helper/resources/remedies.h"
 #include "helper/resources/socket_common.h"
 #include "helper/resources/socket_kinds.h"
 
@@ -81,15 +82,13 @@ class OtherSocketKind : public OpenFileKind {
                     "a socket can only be asked about through a copy of it, and pidfd_getfd(2) is not permitted to the "
                     "helper: it needs PTRACE_MODE_ATTACH of the process (same user and dumpable, or CAP_SYS_PTRACE), "
                     "Linux 5.6, and a seccomp filter that lets it",
-                    "permit pidfd_getfd to the helper (CAP_SYS_PTRACE); or close the socket in a pre-dump hook and "
-                    "open it again in post-resume and post-restore hooks"});
+                    absl::StrCat("permit pidfd_getfd to the helper (CAP_SYS_PTRACE); or ", kCloseAndOpenAgain)});
       return;
     }
     const std::optional<SocketIdentity> identity = identify_socket(file);
     const std::string words = identity.has_value() ? words_for(*identity) : "socket that gives no family";
     findings.add({"SP-SOCKET-FAMILY", describe(file), absl::StrCat("a ", words, " cannot be saved"),
-                  "close it in a pre-dump hook and open it again in post-resume and post-restore hooks; or declare it "
-                  "(stillpoint::declare) with a reattach that returns a new socket, placed at the same fd"});
+                  unless_leaked(file, kCloseAndOpenAgain)});
   }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext&, model::OpenFile&) const override {

@@ -23,6 +23,7 @@
 #include "helper/resources/pipe.pb.h"
 #include "helper/resources/pipe_content.h"
 #include "helper/resources/printable.h"
+#include "helper/resources/remedies.h"
 #include "helper/resources/reopen.h"
 #include "helper/resources/same_file.h"
 
@@ -170,9 +171,9 @@ class PipeKind : public OpenFileKind {
     findings.add({"SP-PIPE-EXTERNAL", describe(file),
                   absl::StrCat("the pipe's ", access_mode(file.flags) == O_WRONLY ? "reader" : "writer",
                                " is a process that is not part of the image"),
-                  "close it in a stillpoint::on_pre_dump hook and open another in stillpoint::on_post_resume and "
-                  "stillpoint::on_post_restore; or pass it as standard input, output or error, which `stillpoint "
-                  "restart` gives again"});
+                  unless_leaked(file, absl::StrCat(kCloseAndOpenAgain,
+                                                   "; or pass it as standard input, output or error, which "
+                                                   "`stillpoint restart` gives again"))});
   }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {

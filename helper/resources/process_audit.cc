@@ -109,7 +109,7 @@ void audit_namespaces(pid_t pid, Findings& findings) {
     if (*its == *own) continue;
     findings.add({"SP-NAMESPACE", process_name(pid),
                   absl::StrCat("it is in another ", kind, " namespace (", *its, ") than the helper (", *own, ")"),
-                  "start stillpoint inside the same container or namespace as the program"});
+                  "start stillpoint inside the same container or namespace as the program (nsenter, docker exec)"});
   }
 }
 
@@ -153,7 +153,9 @@ void audit_family(pid_t pid, Findings& findings) {
   findings.add(
       {"SP-CHILDREN", process_name(pid),
        absl::StrCat("it has children, which are not saved yet: ", absl::StrJoin(names, ", ")),
-       "checkpoint when they have ended and have been waited for, or end them in a stillpoint::on_pre_dump hook"});
+       "checkpoint when they have ended and have been waited for, or end them in a stillpoint::on_pre_dump hook; when "
+       "it "
+       "is a shell that only starts the program, let it `exec` the program, or checkpoint the program itself"});
 }
 
 }  // namespace

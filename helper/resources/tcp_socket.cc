@@ -14,6 +14,7 @@
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
 #include "helper/resources/inherited.h"
+#include "helper/resources/remedies.h"
 #include "helper/resources/socket.pb.h"
 #include "helper/resources/socket_address.h"
 #include "helper/resources/socket_common.h"
@@ -32,8 +33,8 @@ constexpr absl::string_view kStateNames[] = {"UNKNOWN",   "ESTABLISHED", "SYN_SE
                                              "LISTEN",    "CLOSING",     "NEW_SYN_RECV"};
 
 constexpr absl::string_view kConnectionRemedy =
-    "close it in a pre-dump hook and connect again in post-resume and post-restore hooks; or declare it "
-    "(stillpoint::declare) with a reattach that returns a new connection, placed at the same fd";
+    "close it in a stillpoint::on_pre_dump hook and connect again in stillpoint::on_post_resume and "
+    "stillpoint::on_post_restore (dup2 gives it the same number); or checkpoint when it is closed";
 
 std::string state_name(uint8_t state) {
   return std::string(state < std::size(kStateNames) ? kStateNames[state] : absl::string_view("UNKNOWN"));
@@ -80,12 +81,12 @@ void audit_state(const OpenFileView& file, const TcpFacts& facts, Findings& find
     findings.add({"SP-TCP-ESTABLISHED", describe(file),
                   absl::StrCat("a TCP connection", peer, " (", state_name(facts.state), ", local address ",
                                facts.local.text(), ") cannot be part of an image"),
-                  std::string(kConnectionRemedy)});
+                  unless_leaked(file, kConnectionRemedy)});
   }
   if (facts.pending > 0) {
     findings.add({"SP-TCP-PENDING", describe(file),
                   absl::StrCat(facts.pending, " connection(s) to ", facts.local.text(), " wait to be accepted"),
-                  "accept them in a pre-dump hook, or checkpoint when no client is connecting"});
+                  "accept them in a stillpoint::on_pre_dump hook, or checkpoint when no client is connecting"});
   }
   if (facts.unread > 0) {
     findings.add({"SP-TCP-UNREAD", describe(file),

@@ -95,7 +95,7 @@ class UdpSocketKind : public OpenFileKind {
       findings.add({"SP-UDP-CORKED", describe(file),
                     absl::StrCat("a datagram is being put together (UDP_CORK or MSG_MORE): ", *unsent,
                                  " bytes of it are held by the kernel, which does not give them back"),
-                    "send it (clear UDP_CORK, or send without MSG_MORE) in a pre-dump hook, or declare the socket"});
+                    "send it (clear UDP_CORK, or send without MSG_MORE) in a stillpoint::on_pre_dump hook"});
     }
     if (has_bpf_filter(file.fd)) findings.add(bpf_filter_finding(file));
   }

@@ -19,6 +19,7 @@
 #include "helper/procfs/process_files.h"
 #include "helper/resources/fdinfo.h"
 #include "helper/resources/printable.h"
+#include "helper/resources/remedies.h"
 #include "helper/resources/socket_address.h"
 #include "helper/resources/socket_common.h"
 #include "helper/resources/socket_diag.h"
@@ -36,8 +37,8 @@ constexpr int kListenState = 10;  // TCP_LISTEN
 constexpr uint8_t kShutForReading = 1;
 constexpr uint8_t kShutForWriting = 2;
 constexpr absl::string_view kReleaseRemedy =
-    "close it in a pre-dump hook (stillpoint::on_pre_dump) and open it again in post-resume and post-restore hooks; or "
-    "declare it (stillpoint::declare) with a reattach that returns a new fd, placed at the same number";
+    "close it in a stillpoint::on_pre_dump hook and connect again in stillpoint::on_post_resume and "
+    "stillpoint::on_post_restore (dup2 gives it the same number)";
 
 absl::string_view type_name(int type) {
   return type == SOCK_STREAM ? "stream" : type == SOCK_DGRAM ? "datagram" : "seqpacket";
@@ -143,7 +144,7 @@ class Survey {
                                  ? "that nobody has accepted yet"
                                  : absl::StrCat("with the socket of inode ", peer_inode, holder_of(peer_inode));
     refuse("SP-UNIX-EXTERNAL", absl::StrCat("a connection", name, " ", peer, ", which is not part of the image"),
-           kReleaseRemedy);
+           unless_leaked(file_, kReleaseRemedy));
   }
 
   void read_name() {
@@ -154,8 +155,8 @@ class Survey {
       refuse("SP-UNIX-RELATIVE",
              absl::StrCat("it is bound to the relative path ", unix_name_text(detail().name()),
                           ", which does not lead to it from the current working directory"),
-             "bind to an absolute path, or close it in a pre-dump hook and bind again in post-resume and post-restore "
-             "hooks");
+             "bind to an absolute path; or close it in a stillpoint::on_pre_dump hook and bind again in "
+             "stillpoint::on_post_resume and stillpoint::on_post_restore");
     }
     if (self_.state != kListenState) absl::StrAppend(&out_.words, " ", unix_name_text(detail().name()));
   }
@@ -167,7 +168,7 @@ class Survey {
     detail().set_backlog(static_cast<int32_t>(std::min<uint32_t>(self_.backlog, INT32_MAX)));
     if (self_.receive_queue == 0) return;
     refuse("SP-UNIX-PENDING", absl::StrCat(self_.receive_queue, " connection(s) wait to be accepted"),
-           "accept them in a pre-dump hook, or checkpoint when no client is connecting");
+           "accept them in a stillpoint::on_pre_dump hook, or checkpoint when no client is connecting");
   }
 
   // Only kernels since 5.11 show this in fdinfo; for the others the messages' control data is looked at.

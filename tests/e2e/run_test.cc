@@ -140,6 +140,47 @@ TEST_P(Run, CheckpointWithStopEndsTheProgram) {
   EXPECT_THAT(orphans_.left_over(), IsEmpty());
 }
 
+// An editor's terminal leaves a pipe open in everything that is started in it.
+TEST_P(Run, APipeThatTheStarterLeftOpen) {
+  const auto with_pipe = [&](const std::string& option) {
+    std::vector<std::string> line = {"/bin/bash",
+                                     "-c",
+                                     "exec 251> >(cat >/dev/null); exec \"$@\"",
+                                     "bash",
+                                     stillpoint_command(),
+                                     "run",
+                                     "--on-signal",
+                                     "USR1",
+                                     "--dir",
+                                     job_.images()};
+    if (!option.empty()) line.push_back(option);
+    line.push_back("--");
+    const std::vector<std::string> program = job_.command_line();
+    line.insert(line.end(), program.begin(), program.end());
+    StartOptions start;
+    start.output = job_.path("output");
+    return std::make_unique<RunningProgram>(line, start);
+  };
+  auto kept = with_pipe("--keep-fds");
+  ASSERT_TRUE(job_.ticks_go_on()) << job_.output();
+  kept->signal(SIGUSR1);
+  ASSERT_TRUE(eventually([&] { return file_contains(job_.path("output"), "SP-PIPE-EXTERNAL"); })) << job_.output();
+  ASSERT_TRUE(eventually([&] { return file_contains(job_.path("output"), "251>&-"); })) << job_.output();
+  EXPECT_EQ(newest_image(), 0);
+  kept->signal(SIGKILL);
+  EXPECT_EQ(kept->wait(), 128 + SIGKILL);
+  for (const pid_t pid : processes_naming(job_.path("finish"))) ::kill(pid, SIGKILL);
+
+  auto withheld = with_pipe("");
+  ASSERT_TRUE(eventually([&] { return file_contains(job_.path("output"), "the program does not get fd 251"); }))
+      << job_.output();
+  ASSERT_TRUE(job_.ticks_go_on()) << job_.output();
+  withheld->signal(SIGUSR1);
+  ASSERT_TRUE(eventually([&] { return newest_image() == 1; })) << job_.output();
+  EXPECT_EQ(job_.finish(*withheld, "4"), 4) << job_.output();
+  EXPECT_THAT(orphans_.left_over(), IsEmpty());
+}
+
 INSTANTIATE_TEST_SUITE_P(Programs, Run, ::testing::Values(TickerJob::Kind::kPlain, TickerJob::Kind::kSdk),
                          [](const auto& instance) {
                            return instance.param == TickerJob::Kind::kSdk ? std::string("Sdk") : std::string("Plain");

@@ -44,7 +44,7 @@ TEST_F(FileLocksTest, Flock) {
   ASSERT_THAT(codes(findings), ElementsAre("SP-LOCK-FLOCK"));
   EXPECT_THAT(findings.all()[0].object, HasSubstr(directory_ / "file"));
   EXPECT_THAT(findings.all()[0].reason, HasSubstr("the whole file"));
-  EXPECT_THAT(findings.all()[0].remedy, HasSubstr("stillpoint::FileLock"));
+  EXPECT_THAT(findings.all()[0].remedy, HasSubstr("release it in a stillpoint::on_pre_dump hook"));
 }
 
 TEST_F(FileLocksTest, FlockOnADirectory) {

@@ -154,7 +154,7 @@ TEST(FindingsTest, DevicesNameTheirNumbers) {
   ASSERT_THAT(codes(findings), testing::ElementsAre("SP-DEVICE"));
   EXPECT_THAT(findings.all()[0].reason, testing::HasSubstr("195:3"));
   EXPECT_THAT(findings.all()[0].reason, testing::HasSubstr("/dev/accelerator0"));
-  EXPECT_THAT(findings.all()[0].remedy, testing::HasSubstr("stillpoint::Device"));
+  EXPECT_THAT(findings.all()[0].remedy, testing::HasSubstr("stillpoint::on_pre_dump"));
 }
 
 }  // namespace

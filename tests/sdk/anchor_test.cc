@@ -137,6 +137,15 @@ TEST_F(AnchorTest, FailuresAreAnswered) {
   EXPECT_EQ(checkpointer.poll().status().code(), Code::kFailedPrecondition);
   expect_answered();
   EXPECT_THAT(std::string(stillpoint_anchor_object.done_message), testing::HasSubstr("2 findings"));
+  EXPECT_EQ(std::string(stillpoint_anchor_object.done_findings).rfind("SP-", 0), 0u);
+
+  // Those that do not fit are left out, whole; the list stays terminated.
+  const size_t size = sizeof stillpoint_anchor_object.done_findings;
+  const Finding large{"SP-LARGE", "object", std::string(size / 2, 'r'), "remedy"};
+  anchor_answer(stillpoint_anchor_object.request_sequence, 9, "", "", {large, large});
+  EXPECT_EQ(stillpoint_anchor_object.done_findings[size - 1], '\0');
+  const std::string found(stillpoint_anchor_object.done_findings, size);
+  EXPECT_EQ(found.find("SP-LARGE", 1), std::string::npos);
 }
 
 TEST_F(AnchorTest, UnterminatedTextIsCut) {

@@ -11,6 +11,7 @@
 
 #include "helper/base/syscalls.h"
 #include "tests/tools/command_runner.h"
+#include "tools/console.h"
 #include "tools/program_anchor.h"
 
 namespace stillpoint::tools {
@@ -49,6 +50,10 @@ TEST_F(AnchorTest, ARefusalCarriesTheProgramsWords) {
   start("refuse");
   const auto answer = request_through_anchor(program_->pid(), anchor(), {"/x", false, absl::Seconds(30)});
   EXPECT_THAT(std::string(answer.status().message()), HasSubstr("hook 'flush' failed"));
+  const protocol::FindingList findings = findings_in(answer.status());
+  ASSERT_GE(findings.findings_size(), 1);
+  EXPECT_EQ(findings.findings(0).code(), "SP-ONE");
+  EXPECT_EQ(findings.findings(0).remedy(), "do otherwise");
 }
 
 TEST_F(AnchorTest, AnIdleProgramTimesOutAndTheRequestIsWithdrawn) {

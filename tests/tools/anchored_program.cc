@@ -43,6 +43,8 @@ int main(int argc, char** argv) {
     if (anchor.request_sequence <= anchor.done_sequence) continue;
     if (std::strcmp(mode, "refuse") == 0) {
       std::strcpy(test_anchor.done_message, "hook 'flush' failed");
+      const char finding[] = "SP-ONE\0fd 7\0because\0do otherwise\0SP-CUT\0fd 8";
+      std::memcpy(test_anchor.done_findings, finding, sizeof finding);
       anchor.done_code = 10;
     } else {
       std::snprintf(test_anchor.done_image, sizeof test_anchor.done_image, "%.900s/ckpt-00000009",
