@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -24,6 +25,10 @@ UniqueFd open_if_same(const std::string& path, const procfs::Mapping& mapping) {
   struct stat stat {};
   if (!fd.valid() || ::fstat(fd.get(), &stat) != 0 || stat.st_ino != mapping.inode) return UniqueFd();
   return fd;
+}
+
+uint64_t hash_of(const uint64_t* chunks, size_t count) {
+  return image::checksum(absl::string_view(reinterpret_cast<const char*>(chunks), count * sizeof(uint64_t)));
 }
 
 }  // namespace
@@ -79,23 +84,34 @@ absl::Status MappedFiles::sync(uint64_t id) const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<image::FileEntry> MappedFiles::store_file(const image::JobDirectory& directory, const File& file) {
+  std::string name = file.message.build_id();
+  if (name.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<uint64_t> chunks, image::checksum_file(file.fd.get(), file.message.path()));
+    name = absl::StrCat("xxh3-", absl::Hex(hash_of(chunks.data(), chunks.size()), absl::kZeroPad16), "-",
+                        file.message.size());
+  }
+  return directory.store_file(name, file.fd.get());
+}
+
 absl::Status MappedFiles::store(const image::JobDirectory& directory, image::Manifest& manifest) {
+  std::optional<image::Manifest> previous = directory.latest_manifest();
+  if (previous.has_value() && previous->boot_id() != manifest.boot_id()) previous.reset();
   for (File& file : files_) {
     model::MappedFile& message = file.message;
     if (!file.elf && message.size() > kStoreLimit) continue;
-    std::string name = message.build_id();
-    if (name.empty()) {
-      ASSIGN_OR_RETURN(const std::vector<uint64_t> chunks, image::checksum_file(file.fd.get(), message.path()));
-      const uint64_t hash = image::checksum(
-          absl::string_view(reinterpret_cast<const char*>(chunks.data()), chunks.size() * sizeof(uint64_t)));
-      message.set_hash(hash);
-      name = absl::StrCat("xxh3-", absl::Hex(hash, absl::kZeroPad16), "-", message.size());
+    std::optional<image::FileEntry> entry;
+    if (previous.has_value()) entry = directory.stored_already(*previous, file.fd.get());
+    if (!entry.has_value()) {
+      ASSIGN_OR_RETURN(entry, store_file(directory, file));
     }
-    ASSIGN_OR_RETURN(image::FileEntry entry, directory.store_file(name, file.fd.get()));
-    message.set_stored_as(entry.name());
-    bool known = false;
-    for (const image::FileEntry& stored : manifest.stored_files()) known = known || stored.name() == entry.name();
-    if (!known) *manifest.add_stored_files() = std::move(entry);
+    message.set_stored_as(entry->name());
+    if (message.build_id().empty()) {
+      message.set_hash(hash_of(entry->chunks().data(), static_cast<size_t>(entry->chunks_size())));
+    }
+    bool listed = false;
+    for (const image::FileEntry& stored : manifest.stored_files()) listed = listed || stored.name() == entry->name();
+    if (!listed) *manifest.add_stored_files() = *std::move(entry);
   }
   return absl::OkStatus();
 }

@@ -28,8 +28,9 @@ class MappedFiles {
 
   // Makes written shared mappings durable before an image is published (trap 11).
   absl::Status sync(uint64_t id) const;
-  // Stores what a restart may need in DIR/files and tells the manifest. Files larger than kStoreLimit that are not ELF
-  // are identified by inode, size and mtime only.
+  // Stores what a restart may need in DIR/files and tells the manifest, whose boot id is set. What the latest image of
+  // this boot has, and nobody has touched since, is not read again. Files larger than kStoreLimit that are not ELF are
+  // identified by inode, size and mtime only.
   absl::Status store(const image::JobDirectory& directory, image::Manifest& manifest);
   void add_to(model::Tree& tree) const;
 
@@ -41,6 +42,7 @@ class MappedFiles {
     UniqueFd fd;
     bool elf = false;
   };
+  static absl::StatusOr<image::FileEntry> store_file(const image::JobDirectory& directory, const File& file);
   absl::StatusOr<uint64_t> enter(UniqueFd fd, std::string path, bool deleted);
 
   std::vector<File> files_;

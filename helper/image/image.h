@@ -58,6 +58,11 @@ class JobDirectory {
   // build-id. The offset of `source_fd` stays where it is. Do this while an ImageWriter of the directory lives: a
   // stored file that no image names is protected from another process's prune() only by a checkpoint in progress.
   absl::StatusOr<FileEntry> store_file(absl::string_view name, int source_fd) const;
+  // The manifest of the image that DIR/latest names; nullopt when there is none, or it is damaged.
+  std::optional<Manifest> latest_manifest() const;
+  // What `known`, a manifest of this boot, says of the file when neither it nor its stored copy has been touched since:
+  // nothing is read. A restart checks the copy's content in any case.
+  std::optional<FileEntry> stored_already(const Manifest& known, int source_fd) const;
 
  private:
   UniqueFd fd_;

@@ -20,6 +20,7 @@
 #include "helper/image/job_lock.h"
 #include "helper/image/names.h"
 #include "helper/image/storage_error.h"
+#include "helper/image/stored_sources.h"
 
 namespace stillpoint::image {
 namespace {
@@ -164,6 +165,13 @@ absl::StatusOr<bool> enter(const JobDirectory& job, int stored, const std::strin
   return true;
 }
 
+// For the next checkpoint; where the copy cannot be asked, that one compares once more.
+FileEntry remembered(int stored, const struct stat& source, FileEntry entry) {
+  struct stat copy = {};
+  if (::fstatat(stored, entry.name().c_str(), &copy, AT_SYMLINK_NOFOLLOW) == 0) remember_source(source, copy, entry);
+  return entry;
+}
+
 }  // namespace
 
 absl::StatusOr<bool> has_content(int fd, const FileEntry& entry, absl::string_view label) {
@@ -178,6 +186,10 @@ absl::StatusOr<FileEntry> JobDirectory::store_file(absl::string_view name, int s
   if (!is_stored_name(name)) {
     return absl::InvalidArgumentError(absl::StrCat("\"", absl::CHexEscape(name), "\" is not a name for a stored file"));
   }
+  struct stat source = {};
+  if (::fstat(source_fd, &source) != 0) {
+    return errno_status(errno, absl::StrCat("fstat of the source of ", stored_label(name_, name)));
+  }
   ASSIGN_OR_RETURN(FileEntry entry, describe_source(name, source_fd, stored_label(name_, name)));
   ASSIGN_OR_RETURN(const UniqueFd stored, open_or_create_stored_files(*this));
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -185,7 +197,7 @@ absl::StatusOr<FileEntry> JobDirectory::store_file(absl::string_view name, int s
     ASSIGN_OR_RETURN(const Existing existing, compare_existing(stored.get(), entry, label));
     if (existing == Existing::kSame) {
       RETURN_IF_ERROR(sync_file(stored.get(), label));  // whoever renamed it may not have come to that
-      return entry;
+      return remembered(stored.get(), source, std::move(entry));
     }
     if (existing == Existing::kDifferent) {
       ASSIGN_OR_RETURN(const bool needed, is_needed_as_it_is(*this, stored.get(), entry.name()));
@@ -197,7 +209,7 @@ absl::StatusOr<FileEntry> JobDirectory::store_file(absl::string_view name, int s
     ASSIGN_OR_RETURN(const TemporaryCopy copy, write_copy(*this, stored.get(), entry, source_fd));
     die_if_stage("image_store_copied");
     const absl::StatusOr<bool> entered = enter(*this, stored.get(), copy.name, entry, existing == Existing::kDifferent);
-    if (entered.ok() && *entered) return entry;
+    if (entered.ok() && *entered) return remembered(stored.get(), source, std::move(entry));
     static_cast<void>(remove_tree(stored.get(), copy.name, label));
     RETURN_IF_ERROR(entered.status());
   }

@@ -89,6 +89,64 @@ TEST_F(StoredFiles, ADamagedCopyThatAnImageNeedsIsMendedFromTheSource) {
   EXPECT_TRUE(verification(path()).ok()) << verification(path());
 }
 
+class UnchangedSources : public ImageTest {
+ protected:
+  // An image whose stored file has that source, old enough to be told from a changed one.
+  void SetUp() override {
+    write_file_at(library_, noise(50000, 1));
+    ::sleep(3);
+    const UniqueFd fd(::open(library_.c_str(), O_RDONLY | O_CLOEXEC));
+    absl::StatusOr<FileEntry> entry = job().store_file("abcdef", fd.get());
+    ASSERT_TRUE(entry.ok()) << entry.status();
+    ASSERT_TRUE(entry->has_source());
+    Manifest manifest;
+    *manifest.add_stored_files() = *std::move(entry);
+    publish_sample(job(), 1, 1000, manifest);
+  }
+  std::optional<FileEntry> known() {
+    const std::optional<Manifest> latest = job().latest_manifest();
+    const UniqueFd fd(::open(library_.c_str(), O_RDONLY | O_CLOEXEC));
+    return latest.has_value() ? job().stored_already(*latest, fd.get()) : std::nullopt;
+  }
+  const std::string library_ = root() + "/library";
+  const std::string copy_ = path("files/abcdef");
+};
+
+TEST_F(UnchangedSources, AreNotReadAgainUntilSomebodyTouchesThem) {
+  ASSERT_TRUE(known().has_value());
+  EXPECT_EQ(known()->name(), "abcdef");
+  ASSERT_EQ(::chmod(library_.c_str(), 0755), 0);  // anything that moves its ctime
+  EXPECT_FALSE(known().has_value());
+}
+
+TEST_F(UnchangedSources, AreKnownByInode) {
+  std::filesystem::copy_file(library_, library_ + ".new");
+  std::filesystem::rename(library_ + ".new", library_);
+  EXPECT_FALSE(known().has_value());
+}
+
+TEST_F(UnchangedSources, ACopyThatWasTouchedIsComparedAgain) {
+  flip_byte(copy_, 40000);
+  EXPECT_FALSE(known().has_value());
+}
+
+TEST_F(UnchangedSources, ACopyThatIsGoneIsStoredAgain) {
+  ASSERT_TRUE(std::filesystem::remove(copy_));
+  EXPECT_FALSE(known().has_value());
+  ASSERT_EQ(::symlink(library_.c_str(), copy_.c_str()), 0);
+  EXPECT_FALSE(known().has_value());
+}
+
+TEST_F(UnchangedSources, ADamagedManifestTellsNothing) {
+  flip_byte(path("ckpt-00000001/manifest.pb"), 100);
+  EXPECT_FALSE(job().latest_manifest().has_value());
+}
+
+TEST_F(StoredFiles, ASourceThatHasJustChangedIsNotTrusted) {
+  const UniqueFd fd = source(noise(50000, 1));
+  EXPECT_FALSE(job().store_file("abcdef", fd.get())->has_source());
+}
+
 TEST_F(StoredFiles, OddNamesAndSourcesAreRefused) {
   const UniqueFd fd = source("x");
   for (const char* name : {"", ".", "..", "../owner", "a/b", ".ab", "libc.so.6", "ABCDEF"}) {
