@@ -45,7 +45,7 @@ int checkpoint_command(const Arguments& arguments) {
     return kFailed;
   }
   request.pid = static_cast<pid_t>(pid);
-  request.directory = operands[0];
+  request.directory = without_trailing_slashes(operands[0]);
   request.hooks = !no_hooks;
   request.embed = !no_embed;
   request.keep_last = static_cast<uint32_t>(keep);

@@ -72,6 +72,11 @@ absl::StatusOr<CheckpointReport> checkpoint_directly(const CheckpointRequestOpti
 
 }  // namespace
 
+std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
 absl::StatusOr<std::string> absolute_path(const std::string& path) {
   const std::unique_ptr<char, decltype(&::free)> resolved(::realpath(path.c_str(), nullptr), &::free);
   if (resolved == nullptr) return errno_status(errno, absl::StrCat("realpath of ", path));
@@ -109,8 +114,9 @@ std::string describe(const CheckpointReport& report, pid_t pid) {
   std::string text = absl::StrCat("checkpointed pid ", pid, " to ", report.image);
   if (report.through_sdk) return text + " (through its hooks)";
   const protocol::Statistics& statistics = report.statistics;
-  absl::StrAppend(&text, ": ", format_bytes(statistics.bytes()), " in ", format_nanoseconds(statistics.total_ns()),
-                  ", pause ", format_nanoseconds(statistics.pause_ns()));
+  absl::StrAppend(&text, ": ", format_bytes(statistics.bytes()), " in ", format_nanoseconds(statistics.total_ns()));
+  // With --stop there is no end of the pause.
+  if (statistics.pause_ns() > 0) absl::StrAppend(&text, ", pause ", format_nanoseconds(statistics.pause_ns()));
   return text;
 }
 

@@ -38,6 +38,9 @@ absl::StatusOr<CheckpointReport> checkpoint_process(const CheckpointRequestOptio
 // "checkpointed pid 4242 to ckpt/ckpt-00000001: 512 MiB in 1.30 s, pause 12.0 ms".
 std::string describe(const CheckpointReport& report, pid_t pid);
 
+// "ckpt" of "ckpt/"; "/" stays.
+std::string without_trailing_slashes(std::string path);
+
 // `path` made absolute, "." and ".." and symbolic links resolved; it must exist.
 absl::StatusOr<std::string> absolute_path(const std::string& path);
 

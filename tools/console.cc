@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
@@ -65,6 +66,8 @@ std::string printable(absl::string_view text) {
   }
   return out;
 }
+
+std::string printable_line(absl::string_view text) { return absl::StrReplaceAll(printable(text), {{"\n", " "}}); }
 
 std::string format_findings(const protocol::FindingList& findings) {
   std::string text;

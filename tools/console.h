@@ -28,6 +28,8 @@ std::string format_time(int64_t realtime_ns);
 // `text` for a terminal: control characters and invalid UTF-8 shown as \x1b and the like. Names of files and programs
 // come from strangers.
 std::string printable(absl::string_view text);
+// The same on one line.
+std::string printable_line(absl::string_view text);
 
 // Readable list: code, object, reason, remedy, one paragraph each.
 std::string format_findings(const protocol::FindingList& findings);

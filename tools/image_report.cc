@@ -27,7 +27,7 @@ void append_summary(const ImageContents& contents, std::string& out) {
                   m.parent().empty() ? ", full" : absl::StrCat(", delta of ", printable(m.parent())), ")\n");
   absl::StrAppend(&out, "taken      ", format_time(m.created_ns()), " on ", printable(m.host()), ", Linux ",
                   printable(m.kernel()), ", by Stillpoint ", printable(m.stillpoint_version()), "\n");
-  absl::StrAppend(&out, "program    ", printable(m.program()), "\n");
+  absl::StrAppend(&out, "program    ", printable_line(m.program()), "\n");
   if (!m.job_id().empty()) absl::StrAppend(&out, "job        ", printable(m.job_id()), "\n");
   absl::StrAppend(&out, "size       ", format_bytes(image_bytes(m)), " in ", m.files_size(), " files, ",
                   format_bytes(stored_bytes(m)), " in ", m.stored_files_size(), " stored executables and libraries\n");

@@ -21,8 +21,8 @@ std::string line_for(const image::JobDirectory& directory, uint64_t sequence, st
   if (!image.ok()) return absl::StrCat(name, "  damaged: ", printable(image.status().message()), "\n");
   const image::Manifest& manifest = image->manifest();
   return absl::StrFormat("%-14s  %s  %9s  %3d threads  %s%s\n", name, format_time(manifest.created_ns()),
-                         format_bytes(image_bytes(manifest)), manifest.thread_count(), printable(manifest.program()),
-                         latest == sequence ? "  (latest)" : "");
+                         format_bytes(image_bytes(manifest)), manifest.thread_count(),
+                         printable_line(manifest.program()), latest == sequence ? "  (latest)" : "");
 }
 
 absl::Status list(const std::string& path) {

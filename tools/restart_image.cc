@@ -27,11 +27,6 @@ using image::JobDirectory;
 
 constexpr char kSupervisorLock[] = "supervisor.lock";
 
-std::string without_trailing_slashes(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
-}
-
 bool names_image(const std::string& path) {
   const std::string name = path.substr(path.rfind('/') + 1);
   return image::image_sequence(name).has_value();

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/image/image.h"
+#include "tools/checkpoint_process.h"
 #include "tools/child_process.h"
 #include "tools/commands.h"
 #include "tools/console.h"
@@ -120,14 +122,24 @@ int restart_newest(const RunOptions& run, LifeClaim& claim, const SignalInbox& i
   return kNoUsableImage;
 }
 
+// Now, rather than at the first checkpoint of a long run.
+absl::Status check_writable(const image::JobDirectory& directory) {
+  if (::faccessat(directory.fd(), ".", W_OK | X_OK, AT_EACCESS) == 0) return absl::OkStatus();
+  return errno_status(errno, absl::StrCat("no image could be written in ", directory.name(),
+                                          ", so the program was not started: give this user permission to write there, "
+                                          "or name another directory with --dir"));
+}
+
 absl::StatusOr<int> run_job(const RunOptions& run) {
   RETURN_IF_ERROR(find_helper().status());
   ASSIGN_OR_RETURN(const image::JobDirectory directory, image::JobDirectory::open(run.directory, true));
   ASSIGN_OR_RETURN(const UniqueFd lock, lock_job(run.directory));
   ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, directory.sequences());
+  const bool restarts = !run.fresh && !sequences.empty();
+  if (!restarts) RETURN_IF_ERROR(check_writable(directory));
   ASSIGN_OR_RETURN(LifeClaim claim, LifeClaim::begin(run.directory, run.job_id, run.take_over));
   ASSIGN_OR_RETURN(const SignalInbox inbox, SignalInbox::open());
-  if (!run.fresh && !sequences.empty()) return restart_newest(run, claim, inbox);
+  if (restarts) return restart_newest(run, claim, inbox);
   ASSIGN_OR_RETURN(const std::string absolute, absolute_path(run.directory));
   ASSIGN_OR_RETURN(Started started, start_program(run, absolute));
   if (started.exit_code != kSuccess) return started.exit_code;
@@ -168,6 +180,7 @@ int run_command(const Arguments& arguments) {
     say("run: --dir is missing; see stillpoint run --help");
     return kFailed;
   }
+  run.directory = without_trailing_slashes(run.directory);
   run.keep_last = static_cast<uint32_t>(keep);
   run.embed = !no_embed;
   const absl::StatusOr<int> code = run_job(run);

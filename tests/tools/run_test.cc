@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -64,6 +65,21 @@ TEST_F(RunTest, ProgramsThatCannotBeExecuted) {
   in_path.environment.emplace_back("PATH", "/usr/bin:/bin");  // readable for whoever runs the tests
   EXPECT_EQ(run_command_line(in_path).exit_code, kNotFound);
   EXPECT_EQ(run_command_line(run({}, {directory_.path()})).exit_code, kCannotExecute);
+}
+
+TEST_F(RunTest, ADirectoryThatCannotBeWrittenIsNoStart) {
+  ASSERT_TRUE(std::filesystem::create_directory(job()));
+  std::filesystem::permissions(job(), std::filesystem::perms(0555));
+  std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
+  CommandSpec spec = run({}, {"/bin/sh", "-c", "echo started"});
+  if (::geteuid() == 0) {  // whom no permission keeps from writing
+    const std::vector<std::string> user = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
+    spec.arguments.insert(spec.arguments.begin(), user.begin(), user.end());
+  }
+  const CommandResult result = run_command_line(spec);
+  EXPECT_EQ(result.exit_code, kFailed) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(result.err, HasSubstr("no image could be written in " + job()));
 }
 
 TEST_F(RunTest, TheProgramSeesTheSignalsItsStarterLeft) {
