@@ -162,7 +162,7 @@ class Checkpoint : private ResumeObserver {
     Result<HelperConnection> helper = connect_to_helper(settings_, *stacks);
     if (!helper.ok()) return helper.status();
     fds.socket = helper->socket;
-    const ChildReaper reaper(helper->is_child ? helper->pid : 0, fds.socket);
+    const ChildReaper reaper(helper->keeper, fds.socket);
     fds.control = ::fcntl(fds.socket, F_DUPFD_CLOEXEC, 0);
     if (fds.control < 0) return system_error(code_for(errno), "fcntl(F_DUPFD_CLOEXEC)", errno);
 
@@ -182,7 +182,7 @@ class Checkpoint : private ResumeObserver {
     return old_life(ending, *conversation);
   }
 
-  // The helper of a program that is pid 1 is its child.
+  // The helper of a program that is pid 1 is its grandchild, and the task in between is to be waited for.
   class ChildReaper {
    public:
     ChildReaper(pid_t pid, int& socket) : pid_(pid), socket_(socket) {}

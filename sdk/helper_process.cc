@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/futex.h>
 #include <linux/memfd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,6 +41,7 @@ struct Launch {
   pid_t helper;             // result
   int error;                // result: of the call that failed
   const char* failed_call;  // result
+  int started;              // futex: the results are there
 };
 
 STILLPOINT_NO_SANITIZE int fail(Launch& launch, const char* call, long result) {
@@ -96,6 +99,31 @@ STILLPOINT_NO_SANITIZE int start_helper_task(void* argument) {
   return 0;
 }
 
+// For pid 1, to which every orphan comes. A task that executes a program gets SIGCHLD as its exit signal, and every
+// wait(2) finds it; its parent need not be the application: it is this task, which executes nothing, has no exit
+// signal, holds no fd of its own and ends with the helper.
+STILLPOINT_NO_SANITIZE int keep_helper(void* argument) {
+  Launch& launch = *static_cast<Launch*>(argument);
+  start_helper_task(&launch);
+  const pid_t helper = launch.helper;
+  // From the wake on `launch` may be gone.
+  __atomic_store_n(&launch.started, 1, __ATOMIC_RELEASE);
+  raw_syscall(SYS_futex, syscall_argument(&launch.started), FUTEX_WAKE_PRIVATE, 1);
+  while (helper > 0 && raw_syscall(SYS_wait4, helper, 0, __WALL, 0) == -EINTR) {
+  }
+  return 0;
+}
+
+pid_t start_keeper(Launch& launch, CloneStacks& stacks) {
+  const int flags = CLONE_VM | CLONE_FILES | CLONE_FS;
+  const pid_t keeper = ::clone(&keep_helper, stacks.intermediate + kCloneStackSize, flags, &launch);
+  if (keeper < 0) return -errno;
+  while (__atomic_load_n(&launch.started, __ATOMIC_ACQUIRE) == 0) {
+    raw_syscall(SYS_futex, syscall_argument(&launch.started), FUTEX_WAIT_PRIVATE, 0, 0);
+  }
+  return keeper;
+}
+
 // Without the loader's and the allocator's settings, which were meant for the application. A setuid program's
 // environment belongs to somebody else altogether.
 std::vector<std::string> helper_environment() {
@@ -117,13 +145,9 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   return result;
 }
 
-// A direct child is what is left to pid 1: without exit signal, reaped by our caller.
-int start(Launch& launch, CloneStacks& stacks) {
-  if (!orphans_land_here()) return run_in_intermediate(&start_helper_task, &launch, stacks);
-  const pid_t pid = ::clone(&become_helper, launch.stack_end, CLONE_VM | CLONE_VFORK, &launch);
-  if (pid < 0) return -errno;
-  launch.helper = pid;
-  return 0;
+// The keeper's pid, or 0 where none is needed; -errno.
+pid_t start(Launch& launch, CloneStacks& stacks) {
+  return orphans_land_here() ? start_keeper(launch, stacks) : run_in_intermediate(&start_helper_task, &launch, stacks);
 }
 
 Result<HelperConnection> start_embedded(const std::string& configured, CloneStacks& stacks) {
@@ -138,13 +162,15 @@ Result<HelperConnection> start_embedded(const std::string& configured, CloneStac
   std::vector<std::string> argument_strings = {"stillpoint-helper", "--fd", std::to_string(kHelperFd)};
   std::vector<std::string> environment_strings = helper_environment();
   const std::vector<char*> arguments = pointers(argument_strings), environment = pointers(environment_strings);
-  Launch launch{path->c_str(), arguments.data(), environment.data(), ends[1], stacks.task + kCloneStackSize, 0, 0,
-                nullptr};
-  const int result = start(launch, stacks);
+  Launch launch{
+      path->c_str(), arguments.data(), environment.data(), ends[1], stacks.task + kCloneStackSize, 0, 0, nullptr, 0};
+  const pid_t result = start(launch, stacks);
   ::close(ends[1]);
-  if (result == 0 && launch.error == 0) return HelperConnection{ends[0], launch.helper, orphans_land_here()};
+  if (result >= 0 && launch.error == 0) return HelperConnection{ends[0], launch.helper, result};
   ::close(ends[0]);
-  if (result != 0) return unavailable("cannot start the helper " + *path + ": clone", -result);
+  while (result > 0 && ::waitpid(result, nullptr, __WALL) < 0 && errno == EINTR) {
+  }
+  if (result < 0) return unavailable("cannot start the helper " + *path + ": clone", -result);
   return unavailable("cannot start the helper " + *path + ": " + launch.failed_call, launch.error);
 }
 
@@ -170,7 +196,7 @@ Result<HelperConnection> connect_to_service(const std::string& path) {
     return Status(Code::kPermissionDenied, "the service at " + path + " runs as uid " + std::to_string(peer.uid) +
                                                ", neither root nor this user");
   }
-  return HelperConnection{socket, peer.pid, false};
+  return HelperConnection{socket, peer.pid, 0};
 }
 
 }  // namespace

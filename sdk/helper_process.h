@@ -11,9 +11,9 @@
 namespace stillpoint::sdk {
 
 struct HelperConnection {
-  int socket = -1;        // the caller closes it
-  pid_t pid = 0;          // of the helper; of the service's listener
-  bool is_child = false;  // the helper is our child (we are pid 1): the caller reaps it
+  int socket = -1;   // the caller closes it
+  pid_t pid = 0;     // of the helper; of the service's listener
+  pid_t keeper = 0;  // its parent and our child, where we are pid 1: the caller reaps it; else 0
 };
 
 // UNAVAILABLE says which call failed and on what. All signals must be blocked in the calling thread.

@@ -146,6 +146,9 @@ void audit_family(pid_t pid, Findings& findings) {
   std::vector<std::string> names;
   for (const pid_t child : *children) {
     if (child == ::getpid()) continue;  // the helper itself
+    // The task in between that the SDK starts us with where the program is pid 1 (sdk/helper_process.cc). A child that
+    // executes the tool shares no memory.
+    if (child == ::getppid() && shares_memory(pid, child)) continue;
     audit_shared_memory_with(pid, child, findings);
     names.push_back(process_name(child));
   }

@@ -147,6 +147,22 @@ TEST_P(Memory, TakesNoMoreRoomThanItHas) {
   EXPECT_LE(kib(job_.pid(), "smaps", "Private_Hugetlb") + kib(job_.pid(), "smaps", "Shared_Hugetlb"), from_pool);
 }
 
+// Excluded memory comes back zero-filled, whatever is behind it; pages that are excluded only in part are kept.
+TEST_P(Memory, ThatIsExcludedComesBackAsZeroes) {
+  job_.start({built_program("sdk_excluded"), job_.path("report"), job_.images()});
+  ASSERT_TRUE(eventually([&] { return file_contains(job_.path("report"), "end\n") || !job_.running(); }))
+      << report(job_);
+  for (const char* region : {"anonymous", "dontfork", "file", "shared", "memfd"}) {
+    EXPECT_THAT(report(job_), HasSubstr("resumed " + std::string(region) + ": excluded kept, around kept"));
+  }
+  ASSERT_EQ(job_.kill(), 128 + SIGKILL) << report(job_);
+  job_.restart();
+  EXPECT_EQ(job_.wait(), 0) << job_.said() << report(job_);
+  for (const char* region : {"anonymous", "dontfork", "file", "shared", "memfd"}) {
+    EXPECT_THAT(report(job_), HasSubstr("restored " + std::string(region) + ": excluded zero, around kept"));
+  }
+}
+
 // Where there is no room for copies of shared memory the process stands still until all is written.
 TEST_P(Memory, IsWrittenInPlaceWhereCopiesDoNotFit) {
   start(job_, {});
