@@ -82,9 +82,9 @@ TEST(FallbackRefusal, MemfdNeedsCopiesOfFds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Feature, Fallback,
-                         ::testing::Values("none", "pagemap_scan", "pidfd_getfd", "kcmp", "snapshot", "worker",
-                                           "direct_io", "openat2", "renameat2", "copy_file_range,reflink", "o_tmpfile",
-                                           "clone3_set_tid", "time_ns", "vdso_mremap", "timer_restore_ids",
+                         ::testing::Values("none", "pagemap_scan", "pidfd_getfd", "kcmp", "snapshot", "pause_copies",
+                                           "worker", "direct_io", "openat2", "renameat2", "copy_file_range,reflink",
+                                           "o_tmpfile", "clone3_set_tid", "time_ns", "vdso_mremap", "timer_restore_ids",
                                            "timerfd_ticks", "inotify_setnextwd,open_by_handle",
                                            "clone3_set_tid,time_ns",
                                            "pagemap_scan,snapshot,pidfd_getfd,kcmp,vdso_mremap"),
