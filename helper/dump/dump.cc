@@ -13,6 +13,7 @@
 #include "helper/base/test_switch.h"
 #include "helper/dump/address_space_reader.h"
 #include "helper/dump/application_calls.h"
+#include "helper/dump/attributes_reader.h"
 #include "helper/dump/group_stop.h"
 #include "helper/dump/manifest_builder.h"
 #include "helper/dump/mapped_files.h"
@@ -243,6 +244,7 @@ absl::Status Dump::ask() {
     if (thread.tid() == calls_->tid()) RETURN_IF_ERROR(ask_thread(*calls_, thread));
   }
   RETURN_IF_ERROR(ask_process(*calls_, process));
+  RETURN_IF_ERROR(ask_process_attributes(*calls_, process, *tree_.mutable_address_spaces(0)));
   model::SignalTable& signals = *tree_.add_signal_tables();
   signals.set_id(kRootId);
   RETURN_IF_ERROR(ask_signal_actions(*calls_, signals));

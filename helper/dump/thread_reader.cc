@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
+#include "helper/dump/attributes_reader.h"
 #include "helper/procfs/process_files.h"
 #include "helper/protocol/context.h"
 #include "helper/tracee/interrupted_call.h"
@@ -148,7 +149,7 @@ absl::Status ask_thread(ApplicationCalls& calls, model::Thread& out) {
   out.set_timer_slack_ns(static_cast<uint64_t>(slack));
   ASSIGN_OR_RETURN(const int64_t securebits, calls.checked("prctl(PR_GET_SECUREBITS)", SYS_prctl, {PR_GET_SECUREBITS}));
   out.mutable_credentials()->set_securebits(static_cast<uint32_t>(securebits));
-  return absl::OkStatus();
+  return ask_thread_attributes(calls, out);
 }
 
 absl::Status set_captured_context(pid_t pid, uint64_t context_address, uint64_t signal_mask, model::Thread& out) {

@@ -21,6 +21,7 @@
 #include "helper/memory/page_file.h"
 #include "helper/model/ids.h"
 #include "helper/restore/address_space_plan.h"
+#include "helper/restore/attributes_plan.h"
 #include "helper/restore/call_runner.h"
 #include "helper/restore/thread_plan.h"
 #include "helper/restore/vdso.h"
@@ -184,6 +185,7 @@ absl::Status TaskBuilder::build_threads() {
   if (!process_.leader_ended()) plan_thread(process_.threads(0), pid(), parts_.caller, late);
   // Changed credentials make a process undumpable; a restored one is what it was.
   late.add("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, space_.dumpable() == 1 ? 1 : 0, 0, 0, 0});
+  plan_address_space_attributes(space_, late);
   return run_calls(late, session_.main());
 }
 

@@ -14,6 +14,7 @@
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
 #include "helper/model/pending_signal.h"
+#include "helper/restore/attributes_plan.h"
 
 namespace stillpoint {
 namespace {
@@ -157,6 +158,7 @@ void plan_thread(const model::Thread& thread, int pid, const CallerCredentials& 
     calls.add("rt_tgsigqueueinfo" + tid, SYS_rt_tgsigqueueinfo,
               {pid, thread.tid(), model::signal_number(pending), calls.data(pending.siginfo())});
   }
+  plan_thread_attributes(thread, calls);
   plan_credentials(thread.credentials(), caller, calls);
   // Always: the restorer's own tasks have one.
   calls.add("prctl(PR_SET_PDEATHSIG)" + tid, SYS_prctl, {PR_SET_PDEATHSIG, thread.parent_death_signal()});
@@ -176,6 +178,7 @@ void plan_process(const model::Process& process, const model::SignalTable& signa
     }
     calls.add(absl::StrCat("rt_sigaction of signal ", signal), SYS_rt_sigaction, {signal, calls.data(action), 0, 8});
   }
+  plan_process_attributes(process, calls);
   if (process.child_subreaper()) {
     calls.add("prctl(PR_SET_CHILD_SUBREAPER)", SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0});
   }

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,6 +73,52 @@ void describe_fds(Description& all) {
 }
 
 // TracerPid is left out: between PTRACE_SEIZE and PTRACE_INTERRUPT a thread runs and is traced.
+// Seen by the second thread, whose attributes are odd: the first one needs the time stamp counter for its clock.
+std::atomic<int> g_second_tsc{-1}, g_second_cpuid{-1};
+
+void live_as_second_thread() {
+  ::prctl(PR_SET_NAME, "second");
+  ::prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0);
+  ::syscall(SYS_arch_prctl, 0x1012 /* ARCH_SET_CPUID */, 0);
+  for (;;) {
+    int tsc = 0;
+    g_second_tsc = ::prctl(PR_GET_TSC, &tsc, 0, 0, 0) == 0 ? tsc : -2;
+    g_second_cpuid = static_cast<int>(::syscall(SYS_arch_prctl, 0x1011 /* ARCH_GET_CPUID */, 0));
+    const timespec nap = {0, 1000000};
+    ::nanosleep(&nap, nullptr);
+  }
+}
+
+// What this kernel or processor does not know reads as -1 in every life.
+void describe_attributes(Description& all) {
+  const auto number = [](long value) { return std::to_string(value) + " "; };
+  uint64_t nodes[16] = {}, permitted = 0;
+  int mode = -1;
+  const long xstate = ::syscall(SYS_arch_prctl, 0x1022 /* ARCH_GET_XCOMP_PERM */, &permitted);
+  const long policy = ::syscall(SYS_get_mempolicy, &mode, nodes, 1024, 0, 0);
+  all["attributes"] =
+      "mdwe " + number(::prctl(66, 0, 0, 0, 0)) + "merge " + number(::prctl(68, 0, 0, 0, 0)) + "machine check " +
+      number(::prctl(PR_MCE_KILL_GET, 0, 0, 0, 0)) + "thp " + number(::prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0)) +
+      "io flusher " + number(::prctl(58, 0, 0, 0, 0)) + "store bypass " +
+      number(::prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, 0, 0, 0)) + "branches " +
+      number(::prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, 0, 0, 0)) + "xstate " + number(xstate) +
+      number(static_cast<long>(permitted)) + "policy " + number(policy) + number(mode) +
+      number(static_cast<long>(nodes[0])) + "tsc " + number(g_second_tsc) + "cpuid " + number(g_second_cpuid);
+}
+
+void set_attributes() {
+  ::prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0);
+  ::prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+  ::prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+  ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  ::prctl(57 /* PR_SET_IO_FLUSHER */, 1, 0, 0, 0);
+  ::prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0);
+  ::prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0);
+  ::syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* AMX tile data */);
+  const uint64_t node = 1;
+  ::syscall(SYS_set_mempolicy, 2 /* MPOL_BIND */, &node, 64);
+}
+
 void describe_threads(Description& all) {
   for (const std::string& tid : entries("/proc/self/task")) {
     const std::string task = "/proc/self/task/" + tid;
@@ -94,6 +141,7 @@ Description describe() {
   Description all;
   describe_fds(all);
   describe_threads(all);
+  describe_attributes(all);
   all["cwd"] = link_of("/proc/self/cwd");
   all["exe"] = link_of("/proc/self/exe");
   all["root"] = link_of("/proc/self/root");
@@ -171,10 +219,9 @@ int main(int argc, char** argv) {
   const int report = ::open(argv[1], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   require(report >= 0, "open of the report");
   become_special(argv[2]);
-  std::thread([] {
-    ::prctl(PR_SET_NAME, "second");
-    for (;;) ::pause();
-  }).detach();
+  std::thread(&live_as_second_thread).detach();
+  set_attributes();
+  while (g_second_cpuid == -1 && g_second_tsc == -1) ::usleep(1000);
   ::usleep(20000);
   const Description first = describe();
   for (int64_t clock = monotonic_ns();;) {
