@@ -45,6 +45,7 @@ bool take_flags(const std::vector<procfs::Mapping>& ahead, std::vector<procfs::M
     if (i == ahead.size() || !same_mapping(ahead[i], mapping)) return false;
     mapping.vm_flags = ahead[i].vm_flags;
     mapping.kernel_page_size = ahead[i].kernel_page_size;
+    mapping.protection_key = ahead[i].protection_key;
   }
   return true;
 }
@@ -59,6 +60,7 @@ std::string hex_range(const procfs::Mapping& mapping) {
 void set_flags(const procfs::Mapping& mapping, model::Vma& vma) {
   vma.set_grows_down(has_flag(mapping, "gd"));
   vma.set_no_reserve(has_flag(mapping, "nr"));
+  vma.set_droppable(has_flag(mapping, "dp"));
   vma.set_may_write(mapping.shared && has_flag(mapping, "mw"));
   vma.clear_advice();
   for (const AdviceFlag& flag : kAdviceFlags) {
@@ -74,6 +76,11 @@ bool is_private(const model::Vma& vma) {
   return vma.kind() == model::Vma::ANONYMOUS || vma.kind() == model::Vma::FILE_PRIVATE || vma.was_private_shm();
 }
 
+// The kernel itself gives a key to memory that may only be executed; a new life gets it the same way.
+bool has_own_key(const procfs::Mapping& mapping) {
+  return mapping.protection_key != 0 && mapping.protection != PROT_EXEC;
+}
+
 void audit_flags(const procfs::Mapping& mapping, Findings& findings) {
   if (has_flag(mapping, "um") || has_flag(mapping, "uw") || has_flag(mapping, "ui")) {
     findings.add({"SP-USERFAULTFD-MAP", hex_range(mapping), "it is registered with a userfaultfd",
@@ -82,6 +89,13 @@ void audit_flags(const procfs::Mapping& mapping, Findings& findings) {
   if (has_flag(mapping, "sl")) {
     findings.add({"SP-MSEAL", hex_range(mapping), "it is sealed with mseal(2): restore could not rebuild it",
                   "do not seal mappings in a program that is to be checkpointed, or release the mapping in a hook"});
+  }
+  if (has_own_key(mapping)) {
+    findings.add({"SP-PKEY", hex_range(mapping),
+                  absl::StrCat("it has memory protection key ", mapping.protection_key,
+                               ", and which keys a program has allocated cannot be asked"),
+                  "give it key 0 (pkey_mprotect) in a stillpoint::on_pre_dump hook, its key again in "
+                  "stillpoint::on_post_resume, and a newly allocated one in stillpoint::on_post_restore"});
   }
 }
 
@@ -184,8 +198,9 @@ absl::Status AddressSpaceReader::add_vma(pid_t pid, const procfs::Mapping& mappi
   set_flags(mapping, vma);
   RETURN_IF_ERROR(classify(pid, mapping, findings, vma));
 
-  if (is_private(vma) && (has_flag(mapping, "dc") || has_flag(mapping, "wf") || vma.huge_page_size() != 0 ||
-                          saved_whole_.contains(mapping.start))) {
+  if (is_private(vma) && !vma.droppable() &&
+      (has_flag(mapping, "dc") || has_flag(mapping, "wf") || vma.huge_page_size() != 0 ||
+       saved_whole_.contains(mapping.start))) {
     copied_in_pause_.push_back(out.vmas_size() - 1);
   }
   if (vma.kind() == model::Vma::VDSO) {
@@ -285,6 +300,10 @@ absl::Status AddressSpaceReader::settle_flags(const std::vector<procfs::Mapping>
     if (has_flag(mapping, "sl")) {
       return absl::AbortedError(
           absl::StrCat(hex_range(mapping), " was sealed with mseal(2) while the checkpoint began"));
+    }
+    if (has_own_key(mapping)) {
+      return absl::AbortedError(
+          absl::StrCat(hex_range(mapping), " got a memory protection key while the checkpoint began"));
     }
     set_flags(mapping, vma);
   }

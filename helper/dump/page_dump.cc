@@ -23,6 +23,7 @@ constexpr char kPages[] = "pages-0.bin";
 constexpr char kCopies[] = "pages-1.bin";
 
 bool has_own_pages(const model::Vma& vma) {
+  if (vma.droppable()) return false;
   return vma.kind() == model::Vma::ANONYMOUS || vma.kind() == model::Vma::FILE_PRIVATE ||
          (vma.kind() == model::Vma::SHARED_MEMORY && vma.was_private_shm());
 }

@@ -97,6 +97,10 @@ absl::Status parse_smaps_field(const Lines& lines, absl::string_view line, Mappi
     seen.page_size = true;
     if (!parse_page_size(value, mapping.kernel_page_size))
       return malformed("smaps", lines.number(), "size in kB", line);
+  } else if (absl::ConsumePrefix(&value, "ProtectionKey:")) {
+    if (!whole_number(trim_blanks(value), mapping.protection_key)) {
+      return malformed("smaps", lines.number(), "protection key", line);
+    }
   } else if (absl::ConsumePrefix(&value, "VmFlags:")) {
     seen.vm_flags = true;
     for (absl::string_view flag = take_word(value); !flag.empty(); flag = take_word(value)) {

@@ -30,6 +30,7 @@ struct Mapping {
   std::string name;
   std::vector<std::string> vm_flags;  // smaps VmFlags: "rd", "wr", "mr", ...; empty when read from maps
   uint64_t kernel_page_size = 4096;   // smaps KernelPageSize
+  uint32_t protection_key = 0;        // smaps ProtectionKey; 0 also where the processor has none
 };
 // Mappings must ascend; a text in which they do not is ABORTED: it was read from a process that changed meanwhile.
 // read_maps and read_smaps then read it again. A process without an address space (a zombie) has no mappings.

@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t kTaskSize = 0x7ffffffff000;  // 47-bit user addresses; Linux: TASK_SIZE_MAX
 constexpr int kMadvGuardInstall = 102;          // Linux 6.13: include/uapi/asm-generic/mman-common.h
 constexpr int kMlockOnFault = 1;                // MLOCK_ONFAULT
+constexpr int kMapDroppable = 8;                // MAP_DROPPABLE
 
 std::string range_text(const model::Vma& vma) {
   return absl::StrCat(absl::Hex(vma.start()), "-", absl::Hex(vma.end()));
@@ -56,8 +57,15 @@ bool may_have_missing_pages(const model::Vma& vma) {
   return vma.protection() == PROT_NONE || vma.guards_size() > 0 || vma.kind() != model::Vma::ANONYMOUS;
 }
 
+// Kernels before 6.11 have no such mappings: an ordinary one loses nothing, which is as good.
+bool can_map_droppable() {
+  void* page = ::mmap(nullptr, kPageSize, PROT_READ, kMapDroppable | MAP_ANONYMOUS, -1, 0);
+  return page != MAP_FAILED && ::munmap(page, kPageSize) == 0;
+}
+
 void plan_anonymous(const model::Vma& vma, uint32_t protection, CallList& calls) {
-  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | huge_page_flags(vma.huge_page_size());
+  const int type = vma.droppable() && can_map_droppable() ? kMapDroppable : MAP_PRIVATE;
+  int flags = type | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | huge_page_flags(vma.huge_page_size());
   if (vma.grows_down()) flags |= MAP_GROWSDOWN;
   if (vma.no_reserve()) flags |= MAP_NORESERVE;
   calls

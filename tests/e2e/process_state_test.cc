@@ -136,6 +136,31 @@ TEST_P(ProcessState, IsContinuedAndStoppedInThePause) {
   }
 }
 
+// A random number generator keeps its state there: two lives must not have the same.
+TEST_P(ProcessState, DroppableMemoryComesBackEmpty) {
+  start({});
+  ASSERT_TRUE(goes_on_unchanged());
+  if (file_contains(job_.path("report"), "no droppable memory")) GTEST_SKIP() << "the kernel has no MAP_DROPPABLE";
+  ASSERT_THAT(job_.round(), IsEmpty());
+  ASSERT_TRUE(goes_on_unchanged());
+  EXPECT_TRUE(file_contains(job_.path("report"), "droppable memory is empty"));
+  // As well when the pages are written while it stands still.
+  write_file(job_.path("report"), "");
+  ASSERT_THAT(job_.round({{"STILLPOINT_DISABLE", "snapshot"}}), IsEmpty());
+  ASSERT_TRUE(goes_on_unchanged());
+  EXPECT_TRUE(file_contains(job_.path("report"), "droppable memory is empty"));
+}
+
+TEST_P(ProcessState, ProtectionKeysAreRefused) {
+  start({{"PKEY", "1"}});
+  ASSERT_TRUE(goes_on_unchanged());
+  if (file_contains(job_.path("report"), "no protection keys")) GTEST_SKIP() << "the processor has no protection keys";
+  const Outcome outcome = job_.checkpoint();
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("SP-PKEY"));
+  EXPECT_TRUE(goes_on_unchanged());
+}
+
 INSTANTIATE_TEST_SUITE_P(As, ProcessState, ::testing::Values(User::kTester, User::kOrdinary),
                          [](const auto& parameter) {
                            return parameter.param == User::kTester ? "Tester" : "OrdinaryUser";

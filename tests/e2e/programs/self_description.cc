@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -106,6 +107,35 @@ void describe_attributes(Description& all) {
       number(static_cast<long>(nodes[0])) + "tsc " + number(g_second_tsc) + "cpuid " + number(g_second_cpuid);
 }
 
+// Mapped with MAP_DROPPABLE and filled. null: the kernel has no such memory.
+char* g_droppable = nullptr;
+
+void describe_droppable(Description& all) {
+  if (g_droppable == nullptr) return;
+  char address[32];
+  std::snprintf(address, sizeof address, "%lx-", reinterpret_cast<unsigned long>(g_droppable));
+  const std::string smaps = read_whole("/proc/self/smaps");
+  const size_t flags = smaps.find("VmFlags:", smaps.find(address));
+  all["droppable"] = flags == std::string::npos ? "gone" : smaps.substr(flags, smaps.find('\n', flags) - flags);
+}
+
+// What the kernel lacks is said in the report.
+std::string map_odd_memory() {
+  std::string text;
+  void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, 8 /* MAP_DROPPABLE */ | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) {
+    text += "no droppable memory\n";
+  } else {
+    g_droppable = static_cast<char*>(page);
+    g_droppable[0] = 'x';
+  }
+  if (::getenv("PKEY") == nullptr) return text;
+  const int key = ::pkey_alloc(0, 0);
+  page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (key < 0 || ::pkey_mprotect(page, 4096, PROT_READ | PROT_WRITE, key) != 0) text += "no protection keys\n";
+  return text;
+}
+
 void set_attributes() {
   ::prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0);
   ::prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
@@ -142,6 +172,7 @@ Description describe() {
   describe_fds(all);
   describe_threads(all);
   describe_attributes(all);
+  describe_droppable(all);
   all["cwd"] = link_of("/proc/self/cwd");
   all["exe"] = link_of("/proc/self/exe");
   all["root"] = link_of("/proc/self/root");
@@ -221,6 +252,8 @@ int main(int argc, char** argv) {
   become_special(argv[2]);
   std::thread(&live_as_second_thread).detach();
   set_attributes();
+  const std::string missing = map_odd_memory();
+  require(::write(report, missing.data(), missing.size()) == static_cast<ssize_t>(missing.size()), "write");
   while (g_second_cpuid == -1 && g_second_tsc == -1) ::usleep(1000);
   ::usleep(20000);
   const Description first = describe();
@@ -235,6 +268,10 @@ int main(int argc, char** argv) {
     if (now < clock || now > clock + 1'000'000'000'000)
       text += "CHANGED CLOCK_MONOTONIC jumped by " + std::to_string(now - clock) + "\n";
     clock = now;
+    if (g_droppable != nullptr && g_droppable[0] == '\0') {
+      text += "droppable memory is empty\n";
+      g_droppable[0] = 'x';
+    }
     text += "tick\n";
     require(::write(report, text.data(), text.size()) == static_cast<ssize_t>(text.size()), "write of the report");
     const timespec nap = {0, 3000000};
