@@ -30,6 +30,7 @@ test_packages=(
   git
   # programs that are checkpointed as they come from Debian
   gzip
+  make
   perl
   python3
   redis-server

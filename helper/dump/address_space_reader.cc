@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -81,6 +82,13 @@ bool has_own_key(const procfs::Mapping& mapping) {
   return mapping.protection_key != 0 && mapping.protection != PROT_EXEC;
 }
 
+// A file may also be called that: then it is where its name says.
+bool is_deleted(const procfs::Mapping& mapping) {
+  struct stat stat {};
+  return absl::EndsWith(mapping.name, " (deleted)") &&
+         (::stat(mapping.name.c_str(), &stat) != 0 || stat.st_ino != mapping.inode);
+}
+
 void audit_flags(const procfs::Mapping& mapping, Findings& findings) {
   if (has_flag(mapping, "um") || has_flag(mapping, "uw") || has_flag(mapping, "ui")) {
     findings.add({"SP-USERFAULTFD-MAP", hex_range(mapping), "it is registered with a userfaultfd",
@@ -121,11 +129,11 @@ absl::Status AddressSpaceReader::read_mappings(pid_t tid, model::AddressSpace& o
   return absl::OkStatus();
 }
 
-absl::Status AddressSpaceReader::read(pid_t pid, pid_t tid, Findings& findings, model::AddressSpace& out) {
+absl::Status AddressSpaceReader::read(pid_t tid, Findings& findings, model::AddressSpace& out) {
   RETURN_IF_ERROR(read_mappings(tid, out));
-  for (const procfs::Mapping& mapping : mappings_) RETURN_IF_ERROR(add_vma(pid, mapping, findings, out));
+  for (const procfs::Mapping& mapping : mappings_) RETURN_IF_ERROR(add_vma(tid, mapping, findings, out));
 
-  ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid));
+  ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(tid));
   out.set_start_code(stat.start_code);
   out.set_end_code(stat.end_code);
   out.set_start_data(stat.start_data);
@@ -136,14 +144,14 @@ absl::Status AddressSpaceReader::read(pid_t pid, pid_t tid, Findings& findings, 
   out.set_arg_end(stat.arg_end);
   out.set_env_start(stat.env_start);
   out.set_env_end(stat.env_end);
-  ASSIGN_OR_RETURN(std::string auxv, procfs::read_auxv(pid));
+  ASSIGN_OR_RETURN(std::string auxv, procfs::read_auxv(tid));
   out.set_auxv(std::move(auxv));
-  ASSIGN_OR_RETURN(const std::string filter, procfs::read_text(absl::StrCat("/proc/", pid, "/coredump_filter")));
+  ASSIGN_OR_RETURN(const std::string filter, procfs::read_text(absl::StrCat("/proc/", tid, "/coredump_filter")));
   uint32_t coredump_filter = 0;
   if (absl::SimpleHexAtoi(absl::StripAsciiWhitespace(filter), &coredump_filter)) {
     out.set_coredump_filter(coredump_filter);
   }
-  ASSIGN_OR_RETURN(const uint64_t executable, files_.enter_executable(pid));
+  ASSIGN_OR_RETURN(const uint64_t executable, files_.enter_executable(tid));
   out.set_executable(executable);
   return absl::OkStatus();
 }
@@ -244,6 +252,13 @@ absl::Status AddressSpaceReader::classify(pid_t pid, const procfs::Mapping& mapp
 
 absl::Status AddressSpaceReader::classify_file(pid_t pid, const procfs::Mapping& mapping, Findings& findings,
                                                model::Vma& vma) {
+  // Nobody can open it any more, so it is memory that its mappings share (POSIX semaphores are often that).
+  if (mapping.shared && is_deleted(mapping)) {
+    vma.set_kind(model::Vma::SHARED_MEMORY);
+    ASSIGN_OR_RETURN(const uint64_t id, shared_.enter_deleted_file(pid, mapping));
+    vma.set_shared_memory(id);
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const uint64_t file, files_.enter_mapping(pid, mapping));
   if (file != 0) {
     vma.set_mapped_file(file);
@@ -252,7 +267,7 @@ absl::Status AddressSpaceReader::classify_file(pid_t pid, const procfs::Mapping&
     return absl::OkStatus();
   }
   if (mapping.shared) {
-    findings.add({"SP-MAP-DELETED", hex_range(mapping), "the file behind this shared mapping is no longer at its path",
+    findings.add({"SP-MAP-GONE", hex_range(mapping), "the file behind this shared mapping is no longer at its path",
                   "unmap it in a pre-dump hook and map it again in post-resume and post-restore hooks, or run the "
                   "helper with cap_checkpoint_restore"});
     return absl::OkStatus();

@@ -29,7 +29,7 @@ class AddressSpaceReader {
   // read again in the pause.
   absl::Status read_ahead(pid_t pid);
   // `tid`: a living thread of the process (a leader that has left shows no mappings).
-  absl::Status read(pid_t pid, pid_t tid, Findings& findings, model::AddressSpace& out);
+  absl::Status read(pid_t tid, Findings& findings, model::AddressSpace& out);
   // What only the process itself can say.
   static absl::Status ask(ApplicationCalls& calls, model::AddressSpace& out);
   // mlockall(MCL_FUTURE), found out with a mapping that is made and undone; only where memory is locked at all.

@@ -1,22 +1,26 @@
 #include "helper/dump/dump.h"
 
+#include <linux/kcmp.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
+#include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
 #include "helper/dump/address_space_reader.h"
-#include "helper/dump/application_calls.h"
-#include "helper/dump/attributes_reader.h"
 #include "helper/dump/group_stop.h"
 #include "helper/dump/manifest_builder.h"
 #include "helper/dump/mapped_files.h"
+#include "helper/dump/member.h"
 #include "helper/dump/open_files_reader.h"
 #include "helper/dump/ownership.h"
 #include "helper/dump/page_dump.h"
@@ -25,23 +29,17 @@
 #include "helper/dump/process_reader.h"
 #include "helper/dump/shared_memory_registry.h"
 #include "helper/dump/sharing_audit.h"
-#include "helper/dump/snapshot.h"
-#include "helper/dump/thread_reader.h"
-#include "helper/dump/timers_reader.h"
 #include "helper/image/image.h"
 #include "helper/memory/excluded.h"
-#include "helper/procfs/process_files.h"
-#include "helper/resources/process_audit.h"
-#include "helper/tracee/frozen_process.h"
-#include "helper/tracee/remote_call.h"
+#include "helper/model/births.h"
+#include "helper/tracee/frozen_tree.h"
 
 namespace stillpoint {
 namespace {
 
-constexpr absl::Duration kStopLimit = absl::Seconds(10);
 // What the watchdog allows for steps that copy no data: longer than any wait in them.
 constexpr absl::Duration kStepLimit = absl::Seconds(100);
-constexpr uint64_t kRootId = 1;  // of the one process's address space, file table, ...
+constexpr uint32_t kRootFile = 0;  // pages-0.bin: the root's; 1: what was copied; from 2 on: of the other processes
 
 uint64_t nanoseconds(absl::Duration duration) { return static_cast<uint64_t>(absl::ToInt64Nanoseconds(duration)); }
 
@@ -49,13 +47,6 @@ uint64_t nanoseconds(absl::Duration duration) { return static_cast<uint64_t>(abs
 absl::Duration time_for(uint64_t bytes) {
   constexpr uint64_t kBytesPerSecond = uint64_t{16} << 20;
   return absl::Minutes(10) + absl::Seconds(static_cast<int64_t>(bytes / kBytesPerSecond));
-}
-
-absl::StatusOr<Thread> stop_thread(pid_t tid, absl::Time deadline) {
-  ASSIGN_OR_RETURN(Thread thread, Thread::seize(tid));
-  RETURN_IF_ERROR(thread.interrupt());
-  RETURN_IF_ERROR(thread.wait_stopped(deadline));
-  return thread;
 }
 
 std::vector<Range> excluded_ranges(const DumpOptions& options) {
@@ -66,32 +57,44 @@ std::vector<Range> excluded_ranges(const DumpOptions& options) {
   return excluded_pages(std::move(ranges));
 }
 
-// One dump of one process, step by step. Whatever step fails, destroying the object lets the process run on.
+// The helper itself, and the task in between that the SDK starts it with where the program is pid 1
+// (sdk/helper_process.cc). A child that executes the tool shares no memory.
+std::set<pid_t> not_of_the_program(const DumpOptions& options) {
+  std::set<pid_t> pids = options.left_out;
+  pids.insert(::getpid());
+  if (::getppid() > 0 && sys_kcmp(options.pid, ::getppid(), KCMP_VM, 0, 0) == 0) pids.insert(::getppid());
+  pids.erase(options.pid);
+  return pids;
+}
+
+// One dump of one process tree, step by step. Whatever step fails, destroying the object lets all processes run on.
 class Dump {
  public:
   explicit Dump(const DumpOptions& options)
-      : options_(options), memory_(mapped_files_, shared_), files_(shared_), excluded_(excluded_ranges(options)) {}
+      : options_(options),
+        files_(shared_),
+        left_out_(not_of_the_program(options)),
+        excluded_(excluded_ranges(options)) {}
 
   absl::StatusOr<Findings> audit_only();
   absl::StatusOr<DumpResult> run(int directory_fd, DumpObserver& observer);
 
  private:
+  void read_ahead();
   absl::Status freeze();
+  absl::Status enter_members();
   absl::Status read_without_calls();
   absl::Status audit();
-  absl::Status read_threads();
-  absl::Status read_pending_again();
-  absl::Status settle_signals();
-  absl::Status let_sdk_thread_answer();
   absl::Status ask();
-  absl::Status ask_other_threads();
-  absl::Status take_snapshot();
-  absl::StatusOr<Snapshot> fork_snapshot();
+  absl::Status take_snapshots();
+  absl::Status fork_snapshots(std::string& why_not);
+  absl::Status copy(std::string& why_not);
+  absl::Status thaw();
   absl::Status resume(DumpObserver& observer);
   absl::Status write_pages(image::ImageWriter& writer, DumpObserver& observer);
   absl::StatusOr<std::string> publish(const image::JobDirectory& directory, const Ownership& ownership,
                                       image::ImageWriter& writer);
-  absl::Status end_process();
+  absl::Status end_processes();
 
   bool has_sdk() const { return options_.sdk_thread != nullptr; }
   uint64_t shared_memory_bytes() const;
@@ -101,222 +104,173 @@ class Dump {
   Findings findings_;
   MappedFiles mapped_files_;
   SharedMemoryRegistry shared_;
-  AddressSpaceReader memory_;
   OpenFilesReader files_;
-  CodeGadgets gadgets_;
+  std::map<pid_t, std::unique_ptr<AddressSpaceReader>> ahead_;
   absl::Time frozen_at_;
   std::optional<PauseWatchdog> watchdog_;  // outlives frozen_: letting the threads go is watched too
-  std::optional<FrozenProcess> frozen_;
-  pid_t living_tid_ = 0;                     // of the process; a leader that has left shows neither mappings nor fds
-  std::unique_ptr<ApplicationCalls> calls_;  // of the primary thread; gone when the pause ends
-  bool stopped_ = false;                     // by job control
-  Thread* primary_ = nullptr;
-  std::optional<Snapshot> snapshot_;
+  std::optional<FrozenTree> frozen_;
+  std::vector<std::unique_ptr<Member>> members_;  // the living processes, the root first
+  const std::set<pid_t> left_out_;
   const std::vector<Range> excluded_;
-  std::optional<PauseCopies> copies_;
-  PageDump pages_;
+  CopiedPagesDump copied_pages_;
+  bool needs_to_stay_frozen_ = false;  // until the pages are written
+  bool runs_ = false;                  // the pause is over
   protocol::Statistics statistics_;
 };
 
+// smaps is read while the processes still run. One that has gone by the time of the freeze is not missed, of one that
+// came later it is read in the pause.
+void Dump::read_ahead() {
+  for (const pid_t pid : list_tree(options_.pid, left_out_)) {
+    auto reader = std::make_unique<AddressSpaceReader>(mapped_files_, shared_);
+    if (reader->read_ahead(pid).ok()) ahead_[pid] = std::move(reader);
+  }
+}
+
 absl::Status Dump::freeze() {
   ASSIGN_OR_RETURN(watchdog_, PauseWatchdog::create());
-  RETURN_IF_ERROR(memory_.read_ahead(options_.pid));
+  read_ahead();
   RETURN_IF_ERROR(watchdog_->allow(options_.freeze_limit + kStepLimit));
   const absl::Time deadline = absl::Now() + options_.freeze_limit;
   for (;;) {
     frozen_at_ = absl::Now();
-    ASSIGN_OR_RETURN(frozen_, FrozenProcess::freeze(options_.pid, deadline));
-    stopped_ = group_stopped(*frozen_);
-    if (!stopped_ || !has_sdk()) break;
+    ASSIGN_OR_RETURN(frozen_, FrozenTree::freeze(options_.pid, left_out_, deadline));
+    if (!has_sdk() || !group_stopped(frozen_->nodes().front().process)) break;
     // The SDK's thread is to answer, and would not before SIGCONT.
-    RETURN_IF_ERROR(frozen_->thaw());
+    RETURN_IF_ERROR(thaw());
     RETURN_IF_ERROR(wait_until_continued(options_.pid, deadline));
   }
   statistics_.set_freeze_ns(nanoseconds(absl::Now() - frozen_at_));
-  living_tid_ = frozen_->threads().front().tid();
   die_if_stage("frozen");
-  if (options_.authorize) RETURN_IF_ERROR(options_.authorize(options_.pid));
+  if (!options_.authorize) return absl::OkStatus();
+  for (const FrozenTree::Node& node : frozen_->nodes()) RETURN_IF_ERROR(options_.authorize(node.pid));
+  return absl::OkStatus();
+}
+
+absl::Status Dump::enter_members() {
+  uint64_t id = 0;
+  for (FrozenTree::Node& node : frozen_->nodes()) {
+    if (node.pid == ::getppid()) {
+      return absl::FailedPreconditionError(absl::StrCat("the processes below pid ", options_.pid,
+                                                        " include the one that asks for this checkpoint, pid ",
+                                                        node.pid, ": ask from outside of the tree"));
+    }
+    model::Process& process = *tree_.add_processes();
+    if (node.zombie) {
+      RETURN_IF_ERROR(read_zombie(node.pid, process));
+      continue;
+    }
+    std::unique_ptr<AddressSpaceReader>& memory = ahead_[node.pid];
+    if (memory == nullptr) memory = std::make_unique<AddressSpaceReader>(mapped_files_, shared_);
+    SdkThreadConnection* const sdk = node.pid == options_.pid ? options_.sdk_thread : nullptr;
+    members_.push_back(std::make_unique<Member>(node, ++id, tree_, process, std::move(memory), sdk));
+  }
+  ahead_.clear();
   return absl::OkStatus();
 }
 
 absl::Status Dump::read_without_calls() {
-  model::Process& process = *tree_.add_processes();
-  process.set_address_space(kRootId);
-  process.set_file_table(kRootId);
-  process.set_signal_table(kRootId);
-  process.set_filesystem_context(kRootId);
-  RETURN_IF_ERROR(read_process(options_.pid, process));
-  process.set_inherits_session(process.session() != options_.pid);
-  model::FilesystemContext& context = *tree_.add_filesystem_contexts();
-  context.set_id(kRootId);
-  RETURN_IF_ERROR(read_filesystem_context(options_.pid, living_tid_, context));
-
-  std::set<int> left_out;
-  if (has_sdk()) left_out.insert(options_.sdk_thread->own_fds().begin(), options_.sdk_thread->own_fds().end());
-  RETURN_IF_ERROR(files_.scan(options_.pid, left_out, kRootId));
-  model::AddressSpace& space = *tree_.add_address_spaces();
-  space.set_id(kRootId);
-  return memory_.read(options_.pid, living_tid_, findings_, space);
+  RETURN_IF_ERROR(enter_members());
+  for (const std::unique_ptr<Member>& member : members_) {
+    const absl::Status status = member->read(files_, findings_);
+    if (!status.ok()) return with_context(status, absl::StrCat("pid ", member->pid()));
+  }
+  mark_inherited_groups(tree_);
+  return absl::OkStatus();
 }
 
 absl::Status Dump::audit() {
   files_.audit(findings_);
-  audit_process(options_.pid, memory_.mappings(), findings_);
-  audit_sharing(options_.pid, shared_, findings_);
+  std::set<pid_t> pids;
+  for (const std::unique_ptr<Member>& member : members_) {
+    member->audit(findings_);
+    pids.insert(member->pid());
+  }
+  audit_sharing(pids, shared_, findings_);
+  for (const SharedMemoryRegistry::Object& object : shared_.objects()) {
+    if (!object.deleted_file) continue;
+    const procfs::Mapping& mapping = object.places.front().mapping;
+    if (!files_.leads_unseen_to(mapping.device, mapping.inode)) continue;
+    findings_.add({"SP-MAP-DELETED", absl::StrCat(mapping.name, " mapped at 0x", absl::Hex(mapping.start)),
+                   "the file is deleted, mapped shared and open through a descriptor that the helper may not look into",
+                   "close the descriptor once the file is mapped, or let the helper trace the program (same user, or "
+                   "the capability cap_sys_ptrace)"});
+  }
+  if (const absl::Status status = model::plan_births(tree_).status(); !status.ok()) {
+    findings_.add({"SP-SESSION", absl::StrCat("the processes below pid ", options_.pid), std::string(status.message()),
+                   "checkpoint a process further up, with which the session or group began, or start the program in a "
+                   "way that leaves its leader alive"});
+  }
   return findings_status(findings_);
 }
 
-absl::Status Dump::read_threads() {
-  model::Process& process = *tree_.mutable_processes(0);
-  for (Thread& thread : frozen_->threads()) {
-    model::Thread& out = *process.add_threads();
-    RETURN_IF_ERROR(with_context(read_thread(options_.pid, thread, out), absl::StrCat("tid ", thread.tid())));
-    RETURN_IF_ERROR(read_pending_signals(thread, /*shared=*/false, out));
-  }
-  return read_pending_signals(frozen_->threads().front(), /*shared=*/true, process);
-}
-
-// The SDK's thread runs by now. It is stopped again for a moment when a timer sends its signals to it alone, or when it
-// is the only thread.
-absl::Status Dump::read_pending_again() {
-  model::Process& process = *tree_.mutable_processes(0);
-  Thread* any = nullptr;
-  for (model::Thread& out : *process.mutable_threads()) {
-    Thread* thread = frozen_->find(out.tid());
-    if (thread == nullptr || !thread->stopped()) continue;
-    RETURN_IF_ERROR(read_pending_signals(*thread, /*shared=*/false, out));
-    any = thread;
-  }
-  const auto aimed_at_sdk = [this](const model::PosixTimer& timer) {
-    return (timer.notify() & SIGEV_THREAD_ID) != 0 && timer.notify_tid() == options_.sdk_thread->tid();
-  };
-  const auto& timers = process.posix_timers();
-  if (has_sdk() && (any == nullptr || std::any_of(timers.begin(), timers.end(), aimed_at_sdk))) {
-    ASSIGN_OR_RETURN(Thread thread, stop_thread(options_.sdk_thread->tid(), absl::Now() + kStopLimit));
-    for (model::Thread& out : *process.mutable_threads()) {
-      if (out.tid() == thread.tid()) RETURN_IF_ERROR(read_pending_signals(thread, /*shared=*/false, out));
-    }
-    RETURN_IF_ERROR(read_pending_signals(thread, /*shared=*/true, process));
-    return thread.detach();
-  }
-  return any == nullptr ? absl::OkStatus() : read_pending_signals(*any, /*shared=*/true, process);
-}
-
-// Late, when nothing is asked any more: what the timers do on the way counts.
-absl::Status Dump::settle_signals() {
-  model::Process& process = *tree_.mutable_processes(0);
-  RETURN_IF_ERROR(ask_timers(
-      *calls_, [this] { return read_pending_again(); }, process));
-  RETURN_IF_ERROR(read_clocks(*tree_.mutable_clocks()));
-  ASSIGN_OR_RETURN(const procfs::TaskStatus status, procfs::read_status(options_.pid, living_tid_));
-  for (model::Thread& thread : *process.mutable_threads()) {
-    if (!thread.restored_marker()) RETURN_IF_ERROR(prepare_thread(process, status.caught, thread));
-  }
-  enter_group_stop(stopped_, process);
-  return absl::OkStatus();
-}
-
-absl::Status Dump::let_sdk_thread_answer() {
-  const SdkThreadConnection& sdk = *options_.sdk_thread;
-  Thread* thread = frozen_->find(sdk.tid());
-  if (thread == nullptr) return absl::NotFoundError(absl::StrCat("the SDK's thread ", sdk.tid(), " is not there"));
-  for (model::Thread& out : *tree_.mutable_processes(0)->mutable_threads()) {
-    if (out.tid() != sdk.tid()) continue;
-    RETURN_IF_ERROR(set_captured_context(options_.pid, sdk.context_address(), sdk.signal_mask(), out));
-    out.set_restored_info(sdk.scratch());
-  }
-  RETURN_IF_ERROR(thread->detach());
-  calls_ = std::make_unique<SdkApplicationCalls>(*options_.sdk_thread);
-  return absl::OkStatus();
-}
-
 absl::Status Dump::ask() {
-  ASSIGN_OR_RETURN(gadgets_, find_gadgets(living_tid_, memory_.mappings()));
-  if (has_sdk()) {
-    RETURN_IF_ERROR(let_sdk_thread_answer());
-  } else {
-    primary_ = &frozen_->threads().front();
-    ASSIGN_OR_RETURN(RemoteCalls calls, RemoteCalls::begin(*primary_, options_.pid, gadgets_));
-    calls_ = std::make_unique<RemoteApplicationCalls>(primary_->tid(), std::move(calls));
+  for (const std::unique_ptr<Member>& member : members_) {
+    RETURN_IF_ERROR(watchdog_->allow(kStepLimit));
+    RETURN_IF_ERROR(with_context(member->ask(), absl::StrCat("pid ", member->pid())));
   }
-  model::Process& process = *tree_.mutable_processes(0);
-  for (model::Thread& thread : *process.mutable_threads()) {
-    if (thread.tid() == calls_->tid()) RETURN_IF_ERROR(ask_thread(*calls_, thread));
+  for (const std::unique_ptr<Member>& member : members_) {
+    RETURN_IF_ERROR(with_context(member->settle_signals(), absl::StrCat("pid ", member->pid())));
   }
-  RETURN_IF_ERROR(ask_process(*calls_, process));
-  RETURN_IF_ERROR(ask_process_attributes(*calls_, process, *tree_.mutable_address_spaces(0)));
-  model::SignalTable& signals = *tree_.add_signal_tables();
-  signals.set_id(kRootId);
-  RETURN_IF_ERROR(ask_signal_actions(*calls_, signals));
-  RETURN_IF_ERROR(AddressSpaceReader::ask(*calls_, *tree_.mutable_address_spaces(0)));
-  if (!has_sdk()) RETURN_IF_ERROR(AddressSpaceReader::ask_locking(*calls_, *tree_.mutable_address_spaces(0)));
-  RETURN_IF_ERROR(ask_other_threads());
-  return settle_signals();
+  return read_clocks(*tree_.mutable_clocks());
 }
 
-absl::Status Dump::ask_other_threads() {
-  bool asked_locking = false;
-  for (model::Thread& out : *tree_.mutable_processes(0)->mutable_threads()) {
-    if (out.tid() == calls_->tid()) continue;
-    Thread* thread = frozen_->find(out.tid());
-    if (thread == nullptr) return absl::NotFoundError(absl::StrCat("tid ", out.tid(), " has gone"));
-    ASSIGN_OR_RETURN(RemoteCalls remote, RemoteCalls::begin(*thread, options_.pid, gadgets_));
-    RemoteApplicationCalls calls(out.tid(), std::move(remote));
-    RETURN_IF_ERROR(ask_thread(calls, out));
-    // The SDK's thread makes no call that changes anything, so another one is asked.
-    if (has_sdk() && !asked_locking) {
-      RETURN_IF_ERROR(AddressSpaceReader::ask_locking(calls, *tree_.mutable_address_spaces(0)));
-      asked_locking = true;
-    }
-    RETURN_IF_ERROR(calls.remote().end());
-  }
-  return absl::OkStatus();
-}
-
-// The process can run on once there is a snapshot of its memory and copies of what is not in it. Where one of the two
-// cannot be had: longer pause, same image, the pages are written while the process stands still.
-absl::Status Dump::take_snapshot() {
+// The processes can run on once there are snapshots of their memory and copies of what is not in them. Where one of the
+// two cannot be had: longer pause, same image, the pages are written while the processes stand still.
+absl::Status Dump::take_snapshots() {
   const absl::Time begin = absl::Now();
   die_if_stage("before-snapshot");
-  model::AddressSpace& space = *tree_.mutable_address_spaces(0);
-  copies_.emplace(living_tid_, excluded_);
-  RETURN_IF_ERROR(copies_->find_in_mappings(memory_, space));
-  RETURN_IF_ERROR(copies_->find_in_shared_memory(shared_, *calls_));
-  std::string why_not = options_.stop ? "" : copies_->why_not();
-  if (why_not.empty()) {
-    absl::StatusOr<Snapshot> snapshot = fork_snapshot();
-    if (snapshot.ok()) snapshot_ = *std::move(snapshot);
-    why_not = std::string(snapshot.status().message());
+  uint64_t bytes = 0;
+  for (const std::unique_ptr<Member>& member : members_) {
+    RETURN_IF_ERROR(with_context(member->find_copies(member == members_.front(), shared_, excluded_),
+                                 absl::StrCat("pid ", member->pid())));
+    bytes += member->copies().bytes();
   }
-  if (snapshot_.has_value()) {
-    ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_maps(snapshot_->pid()));
-    ASSIGN_OR_RETURN(const std::vector<int> unforked, memory_.find_unforked(mappings, space));
-    for (const int index : unforked) RETURN_IF_ERROR(copies_->find_in_mapping(memory_, index, space));
-    const absl::Status copied = options_.stop ? absl::OkStatus() : copies_->copy();
-    if (!copied.ok() && !absl::IsResourceExhausted(copied)) return copied;
-    if (!copied.ok()) {
-      why_not = std::string(copied.message());
-      snapshot_.reset();
-    }
-  }
+  std::string why_not = options_.stop ? "" : why_not_copy(bytes);
+  if (why_not.empty()) RETURN_IF_ERROR(fork_snapshots(why_not));
+  if (why_not.empty() && !options_.stop) RETURN_IF_ERROR(copy(why_not));
   if (!why_not.empty()) statistics_.set_method_reason(why_not);
+  needs_to_stay_frozen_ = !why_not.empty();
   statistics_.set_snapshot_ns(nanoseconds(absl::Now() - begin));
   return absl::OkStatus();
 }
 
-absl::StatusOr<Snapshot> Dump::fork_snapshot() {
-  if (feature_disabled("snapshot")) return absl::UnimplementedError("snapshots are switched off");
-  if (has_sdk()) return Snapshot::fork_by_sdk(*options_.sdk_thread, gadgets_);
-  return Snapshot::fork_by_remote_calls(options_.pid, *primary_, static_cast<RemoteApplicationCalls&>(*calls_).remote(),
-                                        gadgets_);
+absl::Status Dump::fork_snapshots(std::string& why_not) {
+  std::set<pid_t> adopting;  // subreapers, and what is below them
+  for (const std::unique_ptr<Member>& member : members_) {
+    const model::Process& process = member->process();
+    const bool would_be_adopted = adopting.contains(process.parent_pid());
+    if (would_be_adopted || process.child_subreaper() || process.pid() == 1) adopting.insert(process.pid());
+    RETURN_IF_ERROR(
+        with_context(member->take_snapshot(would_be_adopted, why_not), absl::StrCat("pid ", member->pid())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Dump::copy(std::string& why_not) {
+  for (const std::unique_ptr<Member>& member : members_) {
+    const absl::Status copied = member->copies().copy();
+    if (!copied.ok() && !absl::IsResourceExhausted(copied)) return copied;
+    if (!copied.ok()) why_not = std::string(copied.message());
+  }
+  return absl::OkStatus();
+}
+
+// Children first: a parent that runs finds them running.
+absl::Status Dump::thaw() {
+  absl::Status first_error;
+  for (auto node = frozen_->nodes().rbegin(); node != frozen_->nodes().rend(); ++node) {
+    first_error.Update(node->process.thaw());
+  }
+  return first_error;
 }
 
 absl::Status Dump::resume(DumpObserver& observer) {
   die_if_stage("before-resume");
-  if (auto* remote = dynamic_cast<RemoteApplicationCalls*>(calls_.get())) RETURN_IF_ERROR(remote->remote().end());
-  calls_.reset();
-  RETURN_IF_ERROR(frozen_->thaw());
+  for (const std::unique_ptr<Member>& member : members_) RETURN_IF_ERROR(member->end_calls());
+  RETURN_IF_ERROR(thaw());
   RETURN_IF_ERROR(watchdog_->over());
+  runs_ = true;
   const uint64_t pause = nanoseconds(absl::Now() - frozen_at_);
   statistics_.set_pause_ns(pause);
   observer.resumed(pause);
@@ -331,33 +285,35 @@ uint64_t Dump::shared_memory_bytes() const {
 
 absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observer) {
   const absl::Time begin = absl::Now();
-  model::AddressSpace& space = *tree_.mutable_address_spaces(0);
-  const bool frozen = !frozen_->threads().empty();
-  const auto progress = [&](uint64_t done, uint64_t total) {
-    if (frozen) watchdog_->allow(time_for(total - done)).IgnoreError();
-    observer.progress(done, total);
-  };
-  const pid_t source = snapshot_.has_value() ? snapshot_->pid() : living_tid_;
   for (const SharedMemoryRegistry::Object& object : shared_.objects()) *tree_.add_shared_memories() = object.message;
-  ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_smaps(source));
-  RETURN_IF_ERROR(AddressSpaceReader::settle_flags(mappings, snapshot_.has_value(), space));
-  RETURN_IF_ERROR(pages_.lay_out(source, memory_.copied_in_pause(), excluded_, space));
-  die_if_stage("writing");
-  if (snapshot_.has_value()) {
-    std::string why_outside;
-    RETURN_IF_ERROR(
-        pages_.write_from_snapshot(*snapshot_, memory_.mappings(), gadgets_, space, writer, progress, why_outside));
-    statistics_.set_method(why_outside.empty() ? "snapshot" : "snapshot+outside");
-    if (!why_outside.empty()) statistics_.set_method_reason(why_outside);
-    snapshot_.reset();
-  } else {
-    statistics_.set_method("stop");
-    RETURN_IF_ERROR(pages_.write_from_outside(source, writer, progress));
+  std::vector<Member*> writing;
+  uint64_t total = 0, written = 0;
+  for (const std::unique_ptr<Member>& member : members_) {
+    const uint32_t file = writing.empty() ? kRootFile : static_cast<uint32_t>(writing.size()) + CopiedPagesDump::kFile;
+    ASSIGN_OR_RETURN(const bool any, member->lay_out_pages(file, excluded_));
+    if (!any) continue;
+    writing.push_back(member.get());
+    total += member->page_bytes();
   }
-  if (frozen) RETURN_IF_ERROR(watchdog_->allow(time_for(copies_->bytes())));
-  RETURN_IF_ERROR(pages_.write_copies(*copies_, writer, space, tree_));
-  statistics_.set_bytes(pages_.bytes());
-  statistics_.set_pages(pages_.bytes() / kPageSize);
+  die_if_stage("writing");
+  const Progress progress = [&](uint64_t done, uint64_t /*of_this_one*/) {
+    if (!runs_) watchdog_->allow(time_for(total - written - done)).IgnoreError();
+    observer.progress(written + done, total);
+  };
+  std::string why_outside;
+  for (Member* member : writing) {
+    RETURN_IF_ERROR(member->write_pages(writer, progress, why_outside));
+    written += member->page_bytes();
+  }
+  for (const std::unique_ptr<Member>& member : members_) {
+    if (!runs_) RETURN_IF_ERROR(watchdog_->allow(time_for(member->copies().bytes())));
+    RETURN_IF_ERROR(copied_pages_.add(member->copies(), writer, member->space(), tree_));
+  }
+  RETURN_IF_ERROR(copied_pages_.finish(writer, tree_));
+  statistics_.set_method(needs_to_stay_frozen_ ? "stop" : why_outside.empty() ? "snapshot" : "snapshot+outside");
+  if (!why_outside.empty()) statistics_.set_method_reason(why_outside);
+  statistics_.set_bytes(total + copied_pages_.bytes());
+  statistics_.set_pages(statistics_.bytes() / kPageSize);
   statistics_.set_write_ns(nanoseconds(absl::Now() - begin));
   return absl::OkStatus();
 }
@@ -366,7 +322,9 @@ absl::StatusOr<std::string> Dump::publish(const image::JobDirectory& directory, 
                                           image::ImageWriter& writer) {
   // Trap 11: file contents are not in the image; what the process had written must be as durable as the image is.
   RETURN_IF_ERROR(files_.sync_files());
-  for (const uint64_t id : memory_.shared_files()) RETURN_IF_ERROR(mapped_files_.sync(id));
+  for (const std::unique_ptr<Member>& member : members_) {
+    for (const uint64_t id : member->memory().shared_files()) RETURN_IF_ERROR(mapped_files_.sync(id));
+  }
   image::Manifest manifest;
   RETURN_IF_ERROR(describe_image(tree_, writer.sequence(), manifest));
   ownership.describe(manifest);
@@ -377,9 +335,16 @@ absl::StatusOr<std::string> Dump::publish(const image::JobDirectory& directory, 
   return writer.publish(std::move(manifest), [&] { return ownership.admit(directory); });
 }
 
-// checkpoint --stop: nothing the process does after the image may count, so it dies while it is still frozen.
-absl::Status Dump::end_process() {
-  if (::kill(options_.pid, SIGKILL) != 0) return errno_status(errno, absl::StrCat("kill of pid ", options_.pid));
+// checkpoint --stop: nothing the processes do after the image may count, so they die while they are still frozen.
+absl::Status Dump::end_processes() {
+  for (const std::unique_ptr<Member>& member : members_) {
+    if (::kill(member->pid(), SIGKILL) != 0) return errno_status(errno, absl::StrCat("kill of pid ", member->pid()));
+  }
+  // Their ends stay uncollected until this helper's own, after its reply: in a pid namespace that a restart made the
+  // init ends when it sees them, and a helper that has joined it with it.
+  for (FrozenTree::Node& node : frozen_->nodes()) {
+    for (Thread& thread : node.process.threads()) thread.forget();
+  }
   return absl::OkStatus();
 }
 
@@ -387,7 +352,7 @@ absl::StatusOr<Findings> Dump::audit_only() {
   RETURN_IF_ERROR(freeze());
   RETURN_IF_ERROR(read_without_calls());
   if (const absl::Status status = audit(); !status.ok() && findings_.empty()) return status;
-  RETURN_IF_ERROR(frozen_->thaw());
+  RETURN_IF_ERROR(thaw());
   RETURN_IF_ERROR(watchdog_->over());
   return findings_;
 }
@@ -404,24 +369,22 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   RETURN_IF_ERROR(freeze());
   RETURN_IF_ERROR(read_without_calls());
   RETURN_IF_ERROR(audit());
-  RETURN_IF_ERROR(read_threads());
-  RETURN_IF_ERROR(watchdog_->allow(kStepLimit));
   RETURN_IF_ERROR(ask());
   // From here on as much may be copied as there is: contents of deleted files, shared memory, with --stop all of it.
   RETURN_IF_ERROR(watchdog_->allow(time_for(0)));
   RETURN_IF_ERROR(files_.dump(tree_));
   RETURN_IF_ERROR(watchdog_->allow(time_for(shared_memory_bytes())));
-  RETURN_IF_ERROR(take_snapshot());
-  const bool stays_frozen = options_.stop || !snapshot_.has_value();
+  RETURN_IF_ERROR(take_snapshots());
+  const bool stays_frozen = options_.stop || needs_to_stay_frozen_;
   RETURN_IF_ERROR(stays_frozen ? watchdog_->allow(time_for(0)) : resume(observer));
   RETURN_IF_ERROR(write_pages(writer, observer));
   if (stays_frozen && !options_.stop) RETURN_IF_ERROR(resume(observer));
 
   DumpResult result;
-  if (options_.stop) RETURN_IF_ERROR(watchdog_->allow(time_for(pages_.bytes())));
+  if (options_.stop) RETURN_IF_ERROR(watchdog_->allow(time_for(statistics_.bytes())));
   ASSIGN_OR_RETURN(result.image, publish(directory, ownership, writer));
   result.sequence = writer.sequence();
-  if (options_.stop) RETURN_IF_ERROR(end_process());
+  if (options_.stop) RETURN_IF_ERROR(end_processes());
   RETURN_IF_ERROR(directory.prune(options_.keep_last));
   statistics_.set_total_ns(nanoseconds(absl::Now() - begin));
   result.statistics = statistics_;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/strings/numbers.h"
@@ -50,47 +51,57 @@ absl::Status read_owner(const OpenFileView& view, model::OpenFile& out) {
 
 }  // namespace
 
-absl::Status OpenFilesReader::scan(pid_t pid, const std::set<int>& left_out, uint64_t table_id) {
+absl::Status OpenFilesReader::scan(pid_t pid, pid_t tid, const std::set<int>& left_out, uint64_t table_id) {
   UniqueFd pidfd;
   if (!feature_disabled("pidfd_getfd")) {
-    pidfd.reset(sys_pidfd_open(pid, 0));
-    if (!pidfd.valid() && errno != ENOSYS && errno != EPERM) {
-      return errno_status(errno, absl::StrCat("pidfd_open of pid ", pid));
+    constexpr unsigned kOfThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+    pidfd.reset(sys_pidfd_open(tid, tid == pid ? 0 : kOfThread));
+    if (!pidfd.valid() && errno != ENOSYS && errno != EPERM && errno != EINVAL) {
+      return errno_status(errno, absl::StrCat("pidfd_open of tid ", tid));
     }
   }
-  Table& table = tables_[pid];
+  if (processes_.empty()) root_ = pid;
+  processes_.insert(pid);
+  Table& table = tables_[tid];
   table.id = table_id;
-  ASSIGN_OR_RETURN(const std::vector<int> numbers, procfs::read_fds(pid));
+  ASSIGN_OR_RETURN(const std::vector<int> numbers, procfs::read_fds(tid));
   for (const int number : numbers) {
     if (left_out.contains(number)) continue;
-    RETURN_IF_ERROR(read_descriptor(pid, pidfd.get(), number, table));
+    RETURN_IF_ERROR(read_descriptor(pid, tid, pidfd.get(), number, table));
   }
   return absl::OkStatus();
 }
 
-absl::Status OpenFilesReader::read_descriptor(pid_t pid, int pidfd, int number, Table& table) {
+absl::Status OpenFilesReader::read_descriptor(pid_t pid, pid_t tid, int pidfd, int number, Table& table) {
   OpenFileView view;
-  view.pid = pid;
+  view.pid = tid;
+  view.root = root_;
   view.number = number;
   view.numbers = {number};
-  const std::string path = absl::StrCat("/proc/", pid, "/fd/", number);
+  const std::string path = absl::StrCat("/proc/", tid, "/fd/", number);
   ASSIGN_OR_RETURN(view.link, procfs::read_link(path));
-  ASSIGN_OR_RETURN(view.fdinfo, procfs::read_text(absl::StrCat("/proc/", pid, "/fdinfo/", number)));
+  ASSIGN_OR_RETURN(view.fdinfo, procfs::read_text(absl::StrCat("/proc/", tid, "/fdinfo/", number)));
   if (::stat(path.c_str(), &view.stat) != 0) return errno_status(errno, absl::StrCat("stat of ", path));
   bool close_on_exec = false;
   RETURN_IF_ERROR(read_position(view, close_on_exec));
+  const Inode inode = {view.stat.st_dev, view.stat.st_ino};
+  // What the root's starter gave it: terminals, and pipes and sockets whose other end is outside, come from
+  // `stillpoint restart` again.
+  if (pid == root_ && number <= STDERR_FILENO) starter_objects_.insert(inode);
 
   const size_t next = descriptions_.size();
   const size_t known =
       index_.find_or_enter(view, next, [this](size_t i) -> const OpenFileView& { return descriptions_[i].view; });
   if (known != next) {
     Description& same = descriptions_[known];
-    if (same.view.pid == pid) same.view.numbers.push_back(number);
+    if (same.view.pid == tid) same.view.numbers.push_back(number);
+    same.view.shared = same.view.shared || same.view.pid != tid;
     table.descriptors[number] = {same.id, close_on_exec};
     return absl::OkStatus();
   }
   Description description;
   description.id = next + 1;
+  description.holder = pid;
   if (pidfd >= 0) {
     description.copy.reset(sys_pidfd_getfd(pidfd, number, 0));
     if (!description.copy.valid() && errno != EPERM && errno != ENOSYS) {
@@ -101,19 +112,33 @@ absl::Status OpenFilesReader::read_descriptor(pid_t pid, int pidfd, int number, 
   description.view = std::move(view);
   table.descriptors[number] = {description.id, close_on_exec};
   descriptions_.push_back(std::move(description));
+  by_inode_[inode].push_back(next);
   return absl::OkStatus();
+}
+
+// A deleted file that is mapped shared is memory that descriptors lead to, as a memfd is, and comes back as one.
+const OpenFileKind* OpenFilesReader::kind_of(const Description& description) const {
+  const OpenFileView& view = description.view;
+  if (S_ISREG(view.stat.st_mode) && view.stat.st_nlink == 0 && view.fd >= 0 &&
+      shared_memories_.holds_deleted_file(view.stat.st_dev, view.stat.st_ino)) {
+    return open_file_kind("memfd");
+  }
+  for (const OpenFileKind* kind : open_file_kinds()) {
+    if (kind->claims(view)) return kind;
+  }
+  return nullptr;
+}
+
+bool OpenFilesReader::leads_unseen_to(uint64_t device, uint64_t inode) const {
+  const auto found = by_inode_.find({device, inode});
+  return found != by_inode_.end() && std::any_of(found->second.begin(), found->second.end(),
+                                                 [this](size_t i) { return descriptions_[i].view.fd < 0; });
 }
 
 void OpenFilesReader::audit(Findings& findings) const {
   for (const Description& description : descriptions_) {
-    const OpenFileKind* responsible = nullptr;
-    for (const OpenFileKind* kind : open_file_kinds()) {
-      if (!kind->claims(description.view)) continue;
-      responsible = kind;
-      break;
-    }
-    if (responsible != nullptr) {
-      responsible->audit(description.view, *this, findings);
+    if (const OpenFileKind* kind = kind_of(description); kind != nullptr) {
+      kind->audit(description.view, *this, findings);
       continue;
     }
     findings.add({"SP-FILE-UNKNOWN", describe(description.view),
@@ -141,15 +166,14 @@ absl::Status OpenFilesReader::dump(model::Tree& tree) {
 }
 
 absl::Status OpenFilesReader::dump_description(const Description& description, model::OpenFile& out) {
-  for (const OpenFileKind* kind : open_file_kinds()) {
-    if (!kind->claims(description.view)) continue;
-    out.set_id(description.id);
-    out.set_kind(std::string(kind->name()));
-    out.set_flags(description.view.flags);
-    RETURN_IF_ERROR(read_owner(description.view, out));
-    return kind->dump(description.view, *this, out);
-  }
-  return absl::InternalError("no kind claims it");  // the audit has refused before
+  const OpenFileKind* kind = kind_of(description);
+  if (kind == nullptr) return absl::InternalError("no kind claims it");  // the audit has refused before
+  out.set_id(description.id);
+  out.set_kind(std::string(kind->name()));
+  out.set_flags(description.view.flags);
+  out.set_holder(description.holder);
+  RETURN_IF_ERROR(read_owner(description.view, out));
+  return kind->dump(description.view, *this, out);
 }
 
 absl::Status OpenFilesReader::sync_files() const {
@@ -179,18 +203,15 @@ uint64_t OpenFilesReader::open_file_of_inode(uint64_t inode, uint64_t except_id)
 }
 
 bool OpenFilesReader::inherited(const OpenFileView& file) const {
-  if (starter_objects_.empty()) {
-    // What the root's starter gave it: standard input, output and error. Terminals, and pipes and sockets
-    // whose other end is outside, come from `stillpoint restart` again.
-    starter_objects_.insert({0, 0});
-    for (const Description& description : descriptions_) {
-      for (const int number : description.view.numbers) {
-        if (number > STDERR_FILENO) continue;
-        starter_objects_.insert({description.view.stat.st_dev, description.view.stat.st_ino});
-      }
-    }
-  }
   return starter_objects_.contains({file.stat.st_dev, file.stat.st_ino});
+}
+
+std::vector<OpenFileReference> OpenFilesReader::same_object(const OpenFileView& file) const {
+  std::vector<OpenFileReference> references;
+  const auto found = by_inode_.find({file.stat.st_dev, file.stat.st_ino});
+  if (found == by_inode_.end()) return references;
+  for (const size_t i : found->second) references.push_back({descriptions_[i].id, descriptions_[i].view.flags});
+  return references;
 }
 
 absl::StatusOr<uint64_t> OpenFilesReader::shared_memory_of(const OpenFileView& file) {

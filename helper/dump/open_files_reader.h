@@ -24,39 +24,50 @@ class OpenFilesReader : public OpenFileDumpContext {
  public:
   explicit OpenFilesReader(SharedMemoryRegistry& shared_memories) : shared_memories_(shared_memories) {}
 
+  // The processes of the tree, the root first. `tid`: a living thread of it (a leader that has left shows no fds).
   // `left_out` are fds that are not part of an image (the SDK's own).
-  absl::Status scan(pid_t pid, const std::set<int>& left_out, uint64_t table_id);
+  absl::Status scan(pid_t pid, pid_t tid, const std::set<int>& left_out, uint64_t table_id);
   // Every finding of every file; those nobody claims are findings too.
   void audit(Findings& findings) const;
   absl::Status dump(model::Tree& tree);
   // Writable regular files, to be made durable before an image is published (trap 11).
   absl::Status sync_files() const;
 
+  // Whether a descriptor of the tree that the helper has no copy of leads to this inode.
+  bool leads_unseen_to(uint64_t device, uint64_t inode) const;
+
   uint64_t open_file_of(pid_t pid, int number) const override;
   uint64_t open_file_of_inode(uint64_t inode, uint64_t except_id) const override;
   bool inherited(const OpenFileView& file) const override;
-  bool in_tree(pid_t pid) const override { return tables_.contains(pid); }
+  std::vector<OpenFileReference> same_object(const OpenFileView& file) const override;
+  bool in_tree(pid_t pid) const override { return processes_.contains(pid); }
   absl::StatusOr<uint64_t> shared_memory_of(const OpenFileView& file) override;
 
  private:
   struct Description {
     uint64_t id = 0;
+    pid_t holder = 0;  // the process that view.pid, a thread, is of
     OpenFileView view;
     UniqueFd copy;
   };
+  using Inode = std::pair<uint64_t, uint64_t>;  // with its device
   struct Table {
     uint64_t id = 0;
     std::map<int, std::pair<uint64_t, bool>> descriptors;  // number -> open file, close-on-exec
   };
 
-  absl::Status read_descriptor(pid_t pid, int pidfd, int number, Table& table);
+  absl::Status read_descriptor(pid_t pid, pid_t tid, int pidfd, int number, Table& table);
+  const OpenFileKind* kind_of(const Description& description) const;
   absl::Status dump_description(const Description& description, model::OpenFile& out);
 
   SharedMemoryRegistry& shared_memories_;
-  std::map<pid_t, Table> tables_;
+  pid_t root_ = 0;
+  std::set<pid_t> processes_;
+  std::map<pid_t, Table> tables_;  // by the thread they were read of
   std::vector<Description> descriptions_;
-  DescriptionIndex index_;                                           // of descriptions_
-  mutable std::set<std::pair<uint64_t, uint64_t>> starter_objects_;  // (dev, ino) that the root's parent holds too
+  DescriptionIndex index_;                         // of descriptions_
+  std::map<Inode, std::vector<size_t>> by_inode_;  // indices of descriptions_
+  std::set<Inode> starter_objects_;                // the root's standard input, output and error
 };
 
 }  // namespace stillpoint

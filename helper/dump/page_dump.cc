@@ -19,9 +19,6 @@
 namespace stillpoint {
 namespace {
 
-constexpr char kPages[] = "pages-0.bin";
-constexpr char kCopies[] = "pages-1.bin";
-
 bool has_own_pages(const model::Vma& vma) {
   if (vma.droppable()) return false;
   return vma.kind() == model::Vma::ANONYMOUS || vma.kind() == model::Vma::FILE_PRIVATE ||
@@ -44,7 +41,7 @@ absl::Status append_pages(const char* data, uint64_t length, uint64_t address, b
     uint64_t end = begin;
     while (end < length && (zeroes || !is_zero_page(data + end))) end += kPageSize;
     if (end > begin) {
-      add_extent(address + begin, end - begin, 1, out.size(), *extents.Add());
+      add_extent(address + begin, end - begin, CopiedPagesDump::kFile, out.size(), *extents.Add());
       RETURN_IF_ERROR(out.append({data + begin, end - begin}));
     }
     begin = end > begin ? end : begin + kPageSize;
@@ -66,6 +63,11 @@ absl::Status write_piece(const PauseCopies& copies, const PauseCopies::Piece& pi
   return absl::OkStatus();
 }
 
+void sort_extents(google::protobuf::RepeatedPtrField<model::PageExtent>& extents) {
+  std::sort(extents.begin(), extents.end(),
+            [](const model::PageExtent& a, const model::PageExtent& b) { return a.address() < b.address(); });
+}
+
 // What the snapshot's worker is to read must be readable: the snapshot is disposable, so its protections may change.
 absl::Status make_readable(WorkerSession& session, const model::AddressSpace& space) {
   CallBatch batch(session.main());
@@ -78,25 +80,34 @@ absl::Status make_readable(WorkerSession& session, const model::AddressSpace& sp
 
 }  // namespace
 
-absl::Status PageDump::lay_out(pid_t pid, const std::vector<int>& copied_in_pause, const std::vector<Range>& excluded,
-                               model::AddressSpace& space) {
+absl::StatusOr<std::vector<Range>> find_own_pages(pid_t pid, const std::vector<int>& left_out,
+                                                  model::AddressSpace& space, bool& guards_known) {
   ASSIGN_OR_RETURN(const UniqueFd pagemap, open_pagemap(pid));
+  std::vector<Range> found;
   for (int i = 0; i < space.vmas_size(); ++i) {
     model::Vma& vma = *space.mutable_vmas(i);
     if (!has_own_pages(vma)) continue;
-    if (std::find(copied_in_pause.begin(), copied_in_pause.end(), i) != copied_in_pause.end()) continue;
+    if (std::find(left_out.begin(), left_out.end(), i) != left_out.end()) continue;
     const PageSelection selection =
         vma.kind() == model::Vma::ANONYMOUS ? PageSelection::kPopulated : PageSelection::kAnonymous;
     ASSIGN_OR_RETURN(const PopulatedPages pages, scan_pages(pagemap.get(), {vma.start(), vma.end()}, selection));
-    guards_known_ = guards_known_ && pages.guards_known;
+    guards_known = guards_known && pages.guards_known;
+    vma.clear_guards();
     for (const Range& guard : pages.guards) {
       model::Range* out = vma.add_guards();
       out->set_start(guard.start);
       out->set_end(guard.end);
     }
-    for (const Range& range : subtract(pages.content, excluded)) {
-      add_extent(range.start, range.size(), 0, layout_.add(range), *space.add_pages());
-    }
+    found.insert(found.end(), pages.content.begin(), pages.content.end());
+  }
+  return found;
+}
+
+absl::Status PageDump::lay_out(pid_t pid, const std::vector<int>& copied_in_pause, const std::vector<Range>& excluded,
+                               model::AddressSpace& space) {
+  ASSIGN_OR_RETURN(const std::vector<Range> pages, find_own_pages(pid, copied_in_pause, space, guards_known_));
+  for (const Range& range : subtract(pages, excluded)) {
+    add_extent(range.start, range.size(), file_, layout_.add(range), *space.add_pages());
   }
   return absl::OkStatus();
 }
@@ -121,7 +132,7 @@ absl::Status PageDump::write_from_snapshot(Snapshot& snapshot, const std::vector
                                            const CodeGadgets& gadgets, const model::AddressSpace& space,
                                            image::ImageWriter& writer, const Progress& progress,
                                            std::string& why_outside) {
-  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kPages));
+  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(image::pages_name(file_)));
   const bool direct = set_direct(file.get());
   std::vector<uint64_t> checksums;
   const absl::Status status =
@@ -134,37 +145,45 @@ absl::Status PageDump::write_from_snapshot(Snapshot& snapshot, const std::vector
         checksums, write_pages_from_outside(snapshot.pid(), layout_.extents(), layout_.file_size(), file.get(), direct,
                                             [&](uint64_t done) { progress(done, bytes()); }));
   }
-  writer.add_file(kPages, layout_.file_size(), std::move(checksums));
+  writer.add_file(image::pages_name(file_), layout_.file_size(), std::move(checksums));
   return absl::OkStatus();
 }
 
 absl::Status PageDump::write_from_outside(pid_t pid, image::ImageWriter& writer, const Progress& progress) {
-  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kPages));
+  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(image::pages_name(file_)));
   const bool direct = set_direct(file.get());
   ASSIGN_OR_RETURN(std::vector<uint64_t> checksums,
                    write_pages_from_outside(pid, layout_.extents(), layout_.file_size(), file.get(), direct,
                                             [&](uint64_t done) { progress(done, bytes()); }));
-  writer.add_file(kPages, layout_.file_size(), std::move(checksums));
+  writer.add_file(image::pages_name(file_), layout_.file_size(), std::move(checksums));
   return absl::OkStatus();
 }
 
-absl::Status PageDump::write_copies(const PauseCopies& copies, image::ImageWriter& writer, model::AddressSpace& space,
-                                    model::Tree& tree) {
+absl::Status CopiedPagesDump::add(const PauseCopies& copies, image::ImageWriter& writer, model::AddressSpace& space,
+                                  model::Tree& tree) {
   if (copies.pieces().empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(kCopies));
-  ASSIGN_OR_RETURN(ChunkedFileWriter out, ChunkedFileWriter::create(file.get(), set_direct(file.get()), kCopies));
+  if (!out_.has_value()) {
+    const std::string name = image::pages_name(kFile);
+    ASSIGN_OR_RETURN(file_, writer.create_file(name));
+    ASSIGN_OR_RETURN(out_, ChunkedFileWriter::create(file_.get(), set_direct(file_.get()), name));
+  }
   for (const PauseCopies::Piece& piece : copies.pieces()) {
     google::protobuf::RepeatedPtrField<model::PageExtent>& extents =
         piece.shared_memory == 0
             ? *space.mutable_pages()
             : *tree.mutable_shared_memories(static_cast<int>(piece.shared_memory) - 1)->mutable_pages();
-    RETURN_IF_ERROR(write_piece(copies, piece, out, extents));
+    RETURN_IF_ERROR(write_piece(copies, piece, *out_, extents));
   }
-  copied_bytes_ = out.size();
-  ASSIGN_OR_RETURN(std::vector<uint64_t> checksums, out.finish());
-  writer.add_file(kCopies, copied_bytes_, std::move(checksums));
-  std::sort(space.mutable_pages()->begin(), space.mutable_pages()->end(),
-            [](const model::PageExtent& a, const model::PageExtent& b) { return a.address() < b.address(); });
+  sort_extents(*space.mutable_pages());
+  return absl::OkStatus();
+}
+
+absl::Status CopiedPagesDump::finish(image::ImageWriter& writer, model::Tree& tree) {
+  for (model::SharedMemory& memory : *tree.mutable_shared_memories()) sort_extents(*memory.mutable_pages());
+  if (!out_.has_value()) return absl::OkStatus();
+  bytes_ = out_->size();
+  ASSIGN_OR_RETURN(std::vector<uint64_t> checksums, out_->finish());
+  writer.add_file(image::pages_name(kFile), bytes_, std::move(checksums));
   return absl::OkStatus();
 }
 

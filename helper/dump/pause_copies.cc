@@ -111,8 +111,8 @@ absl::Status PauseCopies::find_whole(const model::Vma& vma, const std::vector<Ra
   return absl::OkStatus();
 }
 
-absl::Status PauseCopies::find_in_shared_memory(const SharedMemoryRegistry& registry, ApplicationCalls& calls) {
-  for (const SharedMemoryRegistry::Object& object : registry.objects()) {
+absl::Status PauseCopies::find_in_shared_memory(SharedMemoryRegistry& registry, ApplicationCalls& calls) {
+  for (SharedMemoryRegistry::Object& object : registry.objects()) {
     const std::vector<Range> excluded = excluded_in(object);
     if (object.fd.valid()) {
       RETURN_IF_ERROR(find_in_object(object, excluded));
@@ -126,8 +126,8 @@ absl::Status PauseCopies::find_in_shared_memory(const SharedMemoryRegistry& regi
 // Excluded addresses as offsets in the object.
 std::vector<Range> PauseCopies::excluded_in(const SharedMemoryRegistry::Object& object) const {
   std::vector<Range> offsets;
-  for (const procfs::Mapping& mapping : object.mappings) {
-    if (!mapping.shared) continue;
+  for (const auto& [pid, mapping] : object.places) {
+    if (!mapping.shared || pid != pid_) continue;
     for (const Range& range : intersect(excluded_, {mapping.start, mapping.end})) {
       offsets.push_back({range.start - mapping.start + mapping.offset, range.end - mapping.start + mapping.offset});
     }
@@ -135,9 +135,10 @@ std::vector<Range> PauseCopies::excluded_in(const SharedMemoryRegistry::Object& 
   return excluded_pages(std::move(offsets));
 }
 
-absl::Status PauseCopies::find_in_object(const SharedMemoryRegistry::Object& object,
-                                         const std::vector<Range>& excluded) {
+absl::Status PauseCopies::find_in_object(SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded) {
   const model::SharedMemory& memory = object.message;
+  if (!object.found.empty()) return absl::OkStatus();
+  object.found.push_back({0, std::max<uint64_t>(page_ceil(memory.size()), kPageSize)});
   ASSIGN_OR_RETURN(const std::vector<Range> data, data_in_file(object.fd.get(), memory.size(), memory.name()));
   for (const Range& range : subtract(data, excluded)) {
     pieces_.push_back({.from = Piece::From::kFile,
@@ -149,27 +150,25 @@ absl::Status PauseCopies::find_in_object(const SharedMemoryRegistry::Object& obj
   return absl::OkStatus();
 }
 
-absl::Status PauseCopies::find_through_mappings(const SharedMemoryRegistry::Object& object,
+absl::Status PauseCopies::find_through_mappings(SharedMemoryRegistry::Object& object,
                                                 const std::vector<Range>& excluded, ApplicationCalls& calls) {
-  std::vector<procfs::Mapping> mappings = object.mappings;
-  std::sort(mappings.begin(), mappings.end(),
-            [](const procfs::Mapping& a, const procfs::Mapping& b) { return a.offset < b.offset; });
-  uint64_t done = 0;  // offset up to which the object has been looked at
-  for (const procfs::Mapping& mapping : mappings) {
-    const uint64_t end = mapping.offset + (mapping.end - mapping.start);
-    const uint64_t begin = std::max(done, mapping.offset);
-    if (!mapping.shared || end <= begin) continue;  // a private mapping's pages need not be the object's
+  for (const auto& [pid, mapping] : object.places) {
+    if (pid != pid_ || !mapping.shared) continue;  // a private mapping's pages need not be the object's
     const uint64_t to_address = mapping.start - mapping.offset;
-    ASSIGN_OR_RETURN(std::vector<Range> pages, resident_pages(calls, {begin + to_address, end + to_address},
-                                                              object.message.huge_page_size() != 0));
-    for (Range& range : pages) range = {range.start - to_address, range.end - to_address};
-    for (const Range& range : subtract(pages, excluded)) {
-      pieces_.push_back({.shared_memory = object.message.id(),
-                         .address = range.start,
-                         .length = range.size(),
-                         .source = range.start + to_address});
+    const Range whole = {mapping.offset, mapping.offset + (mapping.end - mapping.start)};
+    for (const Range& part : subtract({whole}, object.found)) {
+      ASSIGN_OR_RETURN(std::vector<Range> pages, resident_pages(calls, {part.start + to_address, part.end + to_address},
+                                                                object.message.huge_page_size() != 0));
+      for (Range& range : pages) range = {range.start - to_address, range.end - to_address};
+      for (const Range& range : subtract(pages, excluded)) {
+        pieces_.push_back({.shared_memory = object.message.id(),
+                           .address = range.start,
+                           .length = range.size(),
+                           .source = range.start + to_address});
+      }
     }
-    done = end;
+    object.found.push_back(whole);
+    object.found = excluded_pages(std::move(object.found));
   }
   return absl::OkStatus();
 }
@@ -180,8 +179,7 @@ uint64_t PauseCopies::bytes() const {
   return sum;
 }
 
-std::string PauseCopies::why_not() const {
-  const uint64_t wanted = bytes();
+std::string why_not_copy(uint64_t wanted) {
   if (wanted == 0) return "";
   if (feature_disabled("pause_copies")) return "copies of shared memory are switched off";
   const uint64_t available = available_memory();

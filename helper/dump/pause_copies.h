@@ -26,7 +26,7 @@ class PauseCopies {
   struct Piece {
     enum class From { kProcess, kFile, kZeroes };
     From from = From::kProcess;
-    uint64_t shared_memory = 0;  // id; 0: of the address space
+    uint64_t shared_memory = 0;  // id; 0: of the process's address space
     uint64_t address = 0;        // in the address space, or offset in the shared memory
     uint64_t length = 0;
     int fd = -1;                 // kFile: the memory itself, from `address` on
@@ -45,12 +45,12 @@ class PauseCopies {
   absl::Status find_in_mappings(const AddressSpaceReader& reader, model::AddressSpace& space);
   // Mappings that turned out not to be in the snapshot.
   absl::Status find_in_mapping(const AddressSpaceReader& reader, int index, model::AddressSpace& space);
-  absl::Status find_in_shared_memory(const SharedMemoryRegistry& registry, ApplicationCalls& calls);
+  // Of the shared memories, those parts that no other process of the tree has been asked for yet.
+  absl::Status find_in_shared_memory(SharedMemoryRegistry& registry, ApplicationCalls& calls);
+  // The process's own pages, for want of a snapshot.
+  void add_own_pages(const std::vector<Range>& pages) { add_of_process(pages); }
 
   uint64_t bytes() const;  // that copy() would take
-  // Why the copies should not be made: they need more than what is left of the machine's or the cgroup's memory. Empty:
-  // they fit.
-  std::string why_not() const;
   absl::Status copy();
 
   const std::vector<Piece>& pieces() const { return pieces_; }
@@ -59,8 +59,8 @@ class PauseCopies {
 
  private:
   absl::Status find_whole(const model::Vma& vma, const std::vector<Range>& guards);
-  absl::Status find_in_object(const SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded);
-  absl::Status find_through_mappings(const SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded,
+  absl::Status find_in_object(SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded);
+  absl::Status find_through_mappings(SharedMemoryRegistry::Object& object, const std::vector<Range>& excluded,
                                      ApplicationCalls& calls);
   std::vector<Range> excluded_in(const SharedMemoryRegistry::Object& object) const;
   void add_of_process(const std::vector<Range>& ranges);
@@ -74,6 +74,10 @@ class PauseCopies {
   std::vector<Piece> pieces_;
   std::vector<Block> blocks_;
 };
+
+// Why copies of so many bytes should not be made: they need more than what is left of the machine's or the cgroup's
+// memory. Empty: they fit.
+std::string why_not_copy(uint64_t bytes);
 
 }  // namespace stillpoint
 

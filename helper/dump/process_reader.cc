@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <cerrno>
+#include <set>
 #include <string>
 
 #include "absl/strings/numbers.h"
@@ -67,19 +68,48 @@ absl::Status read_timer_list(pid_t pid, model::Process& out) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status read_process(pid_t pid, model::Process& out) {
-  out.set_pid(pid);
-  ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid));
+void take_ids(const procfs::Stat& stat, model::Process& out) {
+  out.set_pid(stat.pid);
   out.set_parent_pid(stat.parent_pid);
   out.set_process_group(stat.process_group);
   out.set_session(stat.session);
+  out.set_exit_signal(stat.exit_signal);
+}
+
+}  // namespace
+
+absl::Status read_zombie(pid_t pid, model::Process& out) {
+  ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid));
+  take_ids(stat, out);
+  out.set_ended(true);
+  out.set_exit_status(stat.exit_code);
+  model::Thread& leader = *out.add_threads();
+  leader.set_tid(pid);
+  leader.set_name(stat.comm);
+  return absl::OkStatus();
+}
+
+void mark_inherited_groups(model::Tree& tree) {
+  std::set<pid_t> pids;
+  for (const model::Process& process : tree.processes()) pids.insert(process.pid());
+  for (model::Process& process : *tree.mutable_processes()) {
+    process.set_inherits_session(!pids.contains(process.session()));
+    // The leader of a group that lives on outside is the starter or of its making; one that has gone was the tree's
+    // own.
+    const pid_t group = process.process_group();
+    process.set_inherits_group(process.inherits_session() && !pids.contains(group) && procfs::read_stat(group).ok());
+  }
+}
+
+absl::Status read_process(pid_t pid, pid_t tid, model::Process& out) {
+  ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid));
+  take_ids(stat, out);
   out.set_controlling_terminal(stat.controlling_terminal);
+  if (stat.state == 'Z') out.set_leader_exit_code(stat.exit_code >> 8 & 0xff);
 
   for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
     rlimit limit{};
-    if (::prlimit(pid, static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0) {
+    if (::prlimit(tid, static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0) {
       return errno_status(errno, absl::StrCat("prlimit of pid ", pid));
     }
     model::Rlimit* entry = out.add_rlimits();
@@ -87,15 +117,15 @@ absl::Status read_process(pid_t pid, model::Process& out) {
     entry->set_soft(limit.rlim_cur);
     entry->set_hard(limit.rlim_max);
   }
-  const std::string proc = absl::StrCat("/proc/", pid);
+  const std::string proc = absl::StrCat("/proc/", tid);
   ASSIGN_OR_RETURN(const uint64_t personality, read_number(proc + "/personality", 16));
   out.set_personality(static_cast<uint32_t>(personality));
   ASSIGN_OR_RETURN(const uint64_t oom_score_adj, read_number(proc + "/oom_score_adj", 10));
   out.set_oom_score_adj(static_cast<int32_t>(oom_score_adj));
   ASSIGN_OR_RETURN(const std::string cgroup, procfs::read_text(proc + "/cgroup"));
   out.set_cgroup(cgroup);
-  RETURN_IF_ERROR(read_namespaces(pid, out));
-  return read_timer_list(pid, out);
+  RETURN_IF_ERROR(read_namespaces(tid, out));
+  return read_timer_list(tid, out);
 }
 
 absl::Status read_filesystem_context(pid_t pid, pid_t tid, model::FilesystemContext& out) {

@@ -10,8 +10,12 @@
 
 namespace stillpoint {
 
-// Everything /proc tells.
-absl::Status read_process(pid_t pid, model::Process& out);
+// Everything /proc tells. `tid`: a living thread of it (a leader that has left shows little).
+absl::Status read_process(pid_t pid, pid_t tid, model::Process& out);
+// Of a zombie: ids, name and how it ended.
+absl::Status read_zombie(pid_t pid, model::Process& out);
+// Which sessions and process groups are those of the starter: led by nobody of the tree.
+void mark_inherited_groups(model::Tree& tree);
 absl::Status read_filesystem_context(pid_t pid, pid_t tid, model::FilesystemContext& out);
 absl::Status read_clocks(model::Clocks& out);
 

@@ -19,7 +19,10 @@ constexpr absl::string_view kMemfdPrefix = "/memfd:";
 constexpr absl::string_view kDeletedSuffix = " (deleted)";
 
 std::string memfd_name(absl::string_view link) {
-  return std::string(absl::StripSuffix(absl::StripPrefix(link, kMemfdPrefix), kDeletedSuffix));
+  const absl::string_view name = absl::StripSuffix(link, kDeletedSuffix);
+  if (absl::StartsWith(name, kMemfdPrefix)) return std::string(name.substr(kMemfdPrefix.size()));
+  constexpr size_t kLongest = 249;                                           // of memfd_create(2)
+  return std::string(name.substr(name.rfind('/') + 1).substr(0, kLongest));  // a deleted file's
 }
 
 // Needs cap_checkpoint_restore or cap_sys_admin; everybody else reads through the mapping.
@@ -61,8 +64,7 @@ SharedMemoryRegistry::Object& SharedMemoryRegistry::object(uint64_t device, uint
 
 absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping(pid_t pid, const procfs::Mapping& mapping) {
   Object& entry = object(mapping.device, mapping.inode);
-  entry.mapped_by = pid;
-  entry.mappings.push_back(mapping);
+  entry.places.push_back({pid, mapping});
   model::SharedMemory& message = entry.message;
   if (!entry.fd.valid()) entry.fd = open_mapped_object(pid, mapping);
   if (entry.fd.valid()) {
@@ -82,6 +84,19 @@ absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping(pid_t pid, const pr
   if (absl::StartsWith(mapping.name, "/anon_hugepage")) message.set_name("anon_hugepage");
   if (mapping.kernel_page_size > kPageSize) message.set_huge_page_size(mapping.kernel_page_size);
   return message.id();
+}
+
+absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_deleted_file(pid_t pid, const procfs::Mapping& mapping) {
+  ASSIGN_OR_RETURN(const uint64_t id, enter_mapping(pid, mapping));
+  Object& entry = objects_[id - 1];
+  entry.deleted_file = true;
+  // It comes back as anonymous memory, which is as large as what is mapped of it.
+  uint64_t size = page_ceil(entry.message.size());
+  for (const Object::Place& place : entry.places) {
+    size = std::max(size, place.mapping.offset + (place.mapping.end - place.mapping.start));
+  }
+  entry.message.set_size(size);
+  return id;
 }
 
 absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_memfd(int fd, const std::string& link) {

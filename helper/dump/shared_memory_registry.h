@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "helper/base/unique_fd.h"
+#include "helper/memory/range.h"
 #include "helper/model/model.pb.h"
 #include "helper/procfs/process_files.h"
 
@@ -20,15 +21,28 @@ class SharedMemoryRegistry {
  public:
   struct Object {
     model::SharedMemory message;
-    UniqueFd fd;          // of the memory itself; invalid where the helper may not have it
-    pid_t mapped_by = 0;  // where to read it from when there is no fd
-    std::vector<procfs::Mapping> mappings;
+    UniqueFd fd;  // of the memory itself; invalid where the helper may not have it
+    struct Place {
+      pid_t pid = 0;
+      procfs::Mapping mapping;
+    };
+    bool deleted_file = false;
+    std::vector<Range> found;   // offsets whose content somebody has been found to read from (pause_copies.h)
+    std::vector<Place> places;  // where it is mapped, and can be read when there is no fd
   };
 
   // The object behind a mapping, entered on first sight.
   absl::StatusOr<uint64_t> enter_mapping(pid_t pid, const procfs::Mapping& mapping);
-  // The memfd behind the helper's own copy `fd`.
+  // The deleted file behind a shared mapping.
+  absl::StatusOr<uint64_t> enter_deleted_file(pid_t pid, const procfs::Mapping& mapping);
+  // The memfd, or the deleted file that comes back as one, behind the helper's own copy `fd`.
   absl::StatusOr<uint64_t> enter_memfd(int fd, const std::string& link);
+
+  // Whether the deleted file with this inode is mapped shared.
+  bool holds_deleted_file(uint64_t device, uint64_t inode) const {
+    const auto entry = by_inode_.find({device, inode});
+    return entry != by_inode_.end() && objects_[entry->second].deleted_file;
+  }
 
   std::vector<Object>& objects() { return objects_; }
   const std::vector<Object>& objects() const { return objects_; }

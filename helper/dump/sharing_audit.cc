@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,20 +41,19 @@ std::string name_of(pid_t pid) {
 
 }  // namespace
 
-void audit_sharing(pid_t pid, const SharedMemoryRegistry& registry, Findings& findings) {
+void audit_sharing(const std::set<pid_t>& tree, const SharedMemoryRegistry& registry, Findings& findings) {
   if (registry.objects().empty()) return;
   for (const pid_t other : all_pids()) {
-    if (other == pid || other == ::getpid()) continue;
+    if (tree.contains(other) || other == ::getpid()) continue;
     const absl::StatusOr<std::string> maps = procfs::read_text(absl::StrCat("/proc/", other, "/maps"));
     if (!maps.ok()) continue;  // gone, or another user's
     for (const SharedMemoryRegistry::Object& object : registry.objects()) {
-      if (object.mappings.empty() || !absl::StrContains(*maps, maps_key(object.mappings.front()))) continue;
-      findings.add(
-          {"SP-SHARED-MEMORY",
-           absl::StrCat(object.mappings.front().name, " mapped at 0x", absl::Hex(object.mappings.front().start)),
-           absl::StrCat("it is shared with ", name_of(other), ", which is not part of the image"),
-           "unmap it in a stillpoint::on_pre_dump hook and map it again in stillpoint::on_post_resume and "
-           "stillpoint::on_post_restore hooks; or end the other process first"});
+      if (object.places.empty() || !absl::StrContains(*maps, maps_key(object.places.front().mapping))) continue;
+      const procfs::Mapping& mapping = object.places.front().mapping;
+      findings.add({"SP-SHARED-MEMORY", absl::StrCat(mapping.name, " mapped at 0x", absl::Hex(mapping.start)),
+                    absl::StrCat("it is shared with ", name_of(other), ", which is not part of the image"),
+                    "unmap it in a stillpoint::on_pre_dump hook and map it again in stillpoint::on_post_resume and "
+                    "stillpoint::on_post_restore hooks; or end the other process first"});
     }
   }
 }

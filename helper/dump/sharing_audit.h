@@ -4,14 +4,16 @@
 
 #include <sys/types.h>
 
+#include <set>
+
 #include "helper/dump/shared_memory_registry.h"
 #include "helper/resources/finding.h"
 
 namespace stillpoint {
 
-// SP-SHARED-MEMORY for every object of the registry that a process other than `pid` maps, as far as the caller may look
+// SP-SHARED-MEMORY for every object of the registry that a process outside `tree` maps, as far as the caller may look
 // into /proc/*/maps. Reads nothing when there are no such objects.
-void audit_sharing(pid_t pid, const SharedMemoryRegistry& registry, Findings& findings);
+void audit_sharing(const std::set<pid_t>& tree, const SharedMemoryRegistry& registry, Findings& findings);
 
 }  // namespace stillpoint
 

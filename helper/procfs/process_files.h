@@ -51,7 +51,8 @@ struct Stat {
   uint64_t start_code = 0, end_code = 0, start_stack = 0;
   uint64_t start_data = 0, end_data = 0, start_brk = 0;
   uint64_t arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
-  int exit_code = 0;
+  int exit_signal = 0;  // what the parent gets when it ends
+  int exit_code = 0;    // as wait(2) reports it
 };
 absl::StatusOr<Stat> parse_stat(absl::string_view text);
 absl::StatusOr<Stat> read_stat(pid_t pid);             // /proc/PID/stat

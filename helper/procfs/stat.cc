@@ -34,6 +34,7 @@ const char* parse_fields(absl::string_view text, Stat& stat) {
   if (!fields.take_field(22, stat.start_time_ticks)) return "start time";
   if (!fields.take_field(26, stat.start_code) || !fields.take_field(27, stat.end_code)) return "code range";
   if (!fields.take_field(28, stat.start_stack)) return "start of the stack";
+  if (!fields.take_field(38, stat.exit_signal)) return "exit signal";
   if (!fields.take_field(45, stat.start_data) || !fields.take_field(46, stat.end_data)) return "data range";
   if (!fields.take_field(47, stat.start_brk)) return "start_brk";
   if (!fields.take_field(48, stat.arg_start) || !fields.take_field(49, stat.arg_end)) return "argument range";

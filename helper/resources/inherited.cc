@@ -57,21 +57,25 @@ class InheritedKind : public OpenFileKind {
   }
 };
 
+// Whatever is inherited is what the tree's root was given.
+pid_t root_of(const OpenFileView& file) { return file.root != 0 ? file.root : file.pid; }
+
 }  // namespace
 
 int inherited_number(const OpenFileView& file) {
+  const pid_t root = root_of(file);
   for (const int number : file.numbers) {
-    if (number <= STDERR_FILENO) return number;
+    if (number <= STDERR_FILENO && file.pid == root) return number;
   }
   for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
-    const std::optional<struct stat> stream = stat_fd(file.pid, number);
+    const std::optional<struct stat> stream = stat_fd(root, number);
     if (stream.has_value() && same_inode(*stream, file.stat) && stream->st_rdev == file.stat.st_rdev) return number;
   }
   return file.number;
 }
 
 bool starter_holds(const OpenFileView& file) {
-  const absl::StatusOr<procfs::Stat> process = procfs::read_stat(file.pid);
+  const absl::StatusOr<procfs::Stat> process = procfs::read_stat(root_of(file));
   if (!process.ok() || process->parent_pid <= 0) return false;
   for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
     const std::optional<struct stat> stream = stat_fd(process->parent_pid, number);

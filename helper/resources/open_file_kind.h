@@ -25,6 +25,7 @@ namespace stillpoint {
 // One open file description of a frozen process, as its kind sees it.
 struct OpenFileView {
   pid_t pid = 0;             // a task that has it
+  pid_t root = 0;            // the root of the tree that is dumped
   int number = -1;           // the lowest fd number in that task
   int fd = -1;               // the helper's own copy (pidfd_getfd), or -1 where that is forbidden
   std::string link;          // readlink of /proc/PID/fd/N
@@ -33,6 +34,7 @@ struct OpenFileView {
   uint32_t flags = 0;        // fdinfo's flags without O_CLOEXEC
   int64_t pos = 0;           // fdinfo's pos
   std::vector<int> numbers;  // all fd numbers of that task with this open file description
+  bool shared = false;       // other processes of the tree have it too
 };
 
 // An open file description of the image, by id, and its status flags.

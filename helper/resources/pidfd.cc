@@ -52,6 +52,7 @@ class PidfdKind : public OpenFileKind {
   }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const override {
+    audit_process_fd(file, findings);
     const absl::StatusOr<int64_t> pid = fdinfo_signed(file, "Pid");
     if (pid.ok() && *pid > 0 && *pid <= INT32_MAX &&
         (context.in_tree(static_cast<pid_t>(*pid)) || is_thread_of(file.pid, *pid))) {

@@ -72,6 +72,7 @@ class ProcFileKind : public OpenFileKind {
 
   void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const override {
     const pid_t pid = subject(file.link);
+    if (pid != 0) audit_process_fd(file, findings);
     if (pid != 0 && !context.in_tree(pid)) {
       findings.add({"SP-PROC-FOREIGN", describe(file),
                     absl::StrCat("it speaks of pid ", pid, ", which is not part of the image"),

@@ -13,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
@@ -127,48 +126,44 @@ void audit_root(pid_t pid, Findings& findings) {
                 "start stillpoint inside the same root (chroot), or run the program without one"});
 }
 
-bool shares_memory(pid_t pid, pid_t other) { return sys_kcmp(pid, other, KCMP_VM, 0, 0) == 0; }
+struct SharedTable {
+  int kind;  // KCMP_*
+  const char* code;
+  const char* what;
+};
+constexpr SharedTable kSharedTables[] = {
+    {KCMP_VM, "SP-SHARED-ADDRESS-SPACE", "address space"},
+    {KCMP_FILES, "SP-SHARED-FILE-TABLE", "file descriptors"},
+    {KCMP_FS, "SP-SHARED-DIRECTORY", "working directory, root and umask"},
+    {KCMP_SIGHAND, "SP-SHARED-HANDLERS", "signal handlers"},
+};
 
-void audit_shared_memory_with(pid_t pid, pid_t other, Findings& findings) {
-  if (other <= 0 || other == pid || !shares_memory(pid, other)) return;
-  findings.add({"SP-SHARED-ADDRESS-SPACE", process_name(pid),
-                absl::StrCat("it shares its address space with ", process_name(other),
-                             ", which is not one of its threads (CLONE_VM, vfork)"),
-                "checkpoint when the other process has ended or has executed another program"});
+// What clone(2) shares between processes that are not threads of each other.
+void audit_shared_tables(pid_t pid, pid_t other, Findings& findings) {
+  if (other <= 0 || other == pid) return;
+  for (const SharedTable& table : kSharedTables) {
+    if (sys_kcmp(pid, other, table.kind, 0, 0) != 0) continue;
+    findings.add({table.code, process_name(pid),
+                  absl::StrCat("it shares its ", table.what, " with ", process_name(other),
+                               ", which is not one of its threads (clone(2), vfork(2))"),
+                  "checkpoint when the other process has ended or has executed another program"});
+  }
 }
 
 void audit_family(pid_t pid, Findings& findings) {
   if (const absl::StatusOr<procfs::Stat> stat = procfs::read_stat(pid); stat.ok()) {
-    audit_shared_memory_with(pid, stat->parent_pid, findings);
+    audit_shared_tables(pid, stat->parent_pid, findings);
   }
-  const absl::StatusOr<std::vector<pid_t>> children = procfs::read_children(pid);
-  if (!children.ok()) return findings.add(unreadable(pid, children.status()));
-  std::vector<std::string> names;
-  for (const pid_t child : *children) {
-    if (child == ::getpid()) continue;  // the helper itself
-    // The task in between that the SDK starts us with where the program is pid 1 (sdk/helper_process.cc). A child that
-    // executes the tool shares no memory.
-    if (child == ::getppid() && shares_memory(pid, child)) continue;
-    audit_shared_memory_with(pid, child, findings);
-    names.push_back(process_name(child));
-  }
-  if (names.empty()) return;
-  findings.add(
-      {"SP-CHILDREN", process_name(pid),
-       absl::StrCat("it has children, which are not saved yet: ", absl::StrJoin(names, ", ")),
-       "checkpoint when they have ended and have been waited for, or end them in a stillpoint::on_pre_dump hook; when "
-       "it "
-       "is a shell that only starts the program, let it `exec` the program, or checkpoint the program itself"});
 }
 
 }  // namespace
 
-void audit_process(pid_t pid, const std::vector<procfs::Mapping>& mappings, Findings& findings) {
+void audit_process(pid_t pid, pid_t tid, const std::vector<procfs::Mapping>& mappings, Findings& findings) {
   audit_threads(pid, findings);
-  audit_word_size(pid, findings);
-  audit_namespaces(pid, findings);
-  audit_root(pid, findings);
-  audit_family(pid, findings);
+  audit_word_size(tid, findings);
+  audit_namespaces(tid, findings);
+  audit_root(tid, findings);
+  audit_family(tid, findings);
   audit_mappings(pid, mappings, findings);
 }
 

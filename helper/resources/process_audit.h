@@ -11,9 +11,10 @@
 
 namespace stillpoint {
 
-// Seccomp, shadow stacks, 32-bit code, foreign namespaces and roots, children, shared address spaces, and what
+// Seccomp, shadow stacks, 32-bit code, foreign namespaces and roots, what is shared with other processes, and what
 // audit_mappings finds. `mappings` are those of maps or, better, of smaps. What cannot be read is a finding too.
-void audit_process(pid_t pid, const std::vector<procfs::Mapping>& mappings, Findings& findings);
+// `tid`: a living thread of the process.
+void audit_process(pid_t pid, pid_t tid, const std::vector<procfs::Mapping>& mappings, Findings& findings);
 
 }  // namespace stillpoint
 

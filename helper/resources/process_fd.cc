@@ -50,6 +50,13 @@ absl::StatusOr<ProcessFd> process_fd_places(const OpenFileView& file, const Open
   return placed;
 }
 
+void audit_process_fd(const OpenFileView& file, Findings& findings) {
+  if (!file.shared) return;
+  findings.add({"SP-PROCESS-FD-SHARED", describe(file),
+                "several processes of the tree have this descriptor, which only a process itself can open again",
+                "close it in the processes that do not need it (O_CLOEXEC before they are started)"});
+}
+
 absl::Status check_places(const model::OpenFile& file, const ProcessFd& placed) {
   if (placed.places().empty()) return damaged_detail(file, "no fd numbers");
   for (const ProcessFd::Place& place : placed.places()) RETURN_IF_ERROR(check_fd_number(file, place.number()));

@@ -14,6 +14,9 @@ namespace stillpoint {
 // the process opens once the first of them is closed: at the lowest number that nothing of the image has.
 absl::StatusOr<resources::ProcessFd> process_fd_places(const OpenFileView& file, const OpenFileDumpContext& context);
 
+// A finding where several processes have the file: opened anew by each of them it would be theirs no more in common.
+void audit_process_fd(const OpenFileView& file, Findings& findings);
+
 // Of an image: at least one place, and numbers that can be.
 absl::Status check_places(const model::OpenFile& file, const resources::ProcessFd& placed);
 

@@ -102,6 +102,7 @@ absl::Status check_credentials(const model::Tree& tree, const CallerCredentials&
   const model::Credentials& own = caller.credentials;
   const bool root = own.uid() == 0 && (own.permitted() & bit(CAP_SETUID)) != 0 && !caller.own_user_namespace;
   for (const model::Process& process : tree.processes()) {
+    if (process.ended()) continue;  // a zombie is nobody
     for (const model::Thread& thread : process.threads()) {
       const model::Credentials& wanted = thread.credentials();
       if (!root && !same_ids(wanted, own)) {

@@ -65,6 +65,7 @@ class TaskBuilder {
   const model::AddressSpace& space_;
   WorkerSession& session_;
   uint64_t vdso_room_ = 0;
+  uint64_t syscall_instruction_ = 0;  // in the worker
   std::optional<Thread> leader_;
   std::vector<Thread> threads_;  // of the worker, the leader first
   UniqueFd pidfd_;

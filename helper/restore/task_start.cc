@@ -78,9 +78,8 @@ absl::Status TaskBuilder::stop_threads() {
 }
 
 absl::Status TaskBuilder::set_system_call(const Thread& thread, long number, uint64_t a, uint64_t b) const {
-  ASSIGN_OR_RETURN(const uint64_t instruction, find_syscall_instruction());
   ASSIGN_OR_RETURN(GeneralRegisters registers, thread.registers());
-  registers.rip = instruction;
+  registers.rip = syscall_instruction_;
   registers.rax = static_cast<uint64_t>(number);
   registers.orig_rax = ~0ull;
   registers.rdi = a;
@@ -146,6 +145,7 @@ absl::Status TaskBuilder::prepare_start(uint32_t info_flags) {
   }
   RETURN_IF_ERROR(write_restored_info(info_flags));
   RETURN_IF_ERROR(stop_threads());
+  ASSIGN_OR_RETURN(syscall_instruction_, find_syscall_instruction());
   if (process_.leader_ended()) RETURN_IF_ERROR(end_leader());
   RETURN_IF_ERROR(unmap_worker(threads_.front()));
   for (size_t i = 0; i < threads_.size(); ++i) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "helper/base/errors.h"
+#include "helper/procfs/process_files.h"
 #include "helper/protocol/context.h"
 #include "helper/protocol/in_call.h"
 
@@ -17,6 +18,12 @@ namespace {
 // Forking a large address space takes a while (15 ms per GiB); a thread that is silent for this long is stopped or
 // gone.
 constexpr absl::Duration kPatience = absl::Seconds(60);
+constexpr absl::Duration kGlance = absl::Milliseconds(100);
+
+bool has_ended(pid_t pid, pid_t tid) {
+  const absl::StatusOr<procfs::Stat> stat = procfs::read_stat(pid, tid);
+  return stat.ok() ? stat->state == 'Z' || stat->state == 'X' : absl::IsNotFound(stat.status());
+}
 
 }  // namespace
 
@@ -32,17 +39,27 @@ absl::StatusOr<ChannelSdkThread> ChannelSdkThread::from(const protocol::SdkThrea
   std::vector<int> own_fds(thread.own_fds().begin(), thread.own_fds().end());
   const int socket = static_cast<int>(helper_fd);
   if (socket != 0 && std::find(own_fds.begin(), own_fds.end(), socket) == own_fds.end()) own_fds.push_back(socket);
-  return ChannelSdkThread(thread, std::move(own_fds), channel);
+  return ChannelSdkThread(thread, client, std::move(own_fds), channel);
 }
 
 absl::StatusOr<int64_t> ChannelSdkThread::ask(const protocol::Packet& packet, const std::vector<int>& fds) {
   RETURN_IF_ERROR(with_context(channel_->send(packet, fds), "the application's checkpointing thread"));
-  absl::StatusOr<ReceivedPacket> answer = channel_->receive(absl::Now() + kPatience);
+  absl::StatusOr<ReceivedPacket> answer = receive_answer();
   if (!answer.ok()) return with_context(answer.status(), "the application's checkpointing thread");
   if (!answer->packet.has_in_call_result()) {
     return absl::InvalidArgumentError("the application's checkpointing thread answered with something else");
   }
   return answer->packet.in_call_result().result();
+}
+
+// A thread that is killed right after it has forked the snapshot leaves no EOF: the snapshot holds its socket too.
+absl::StatusOr<ReceivedPacket> ChannelSdkThread::receive_answer() const {
+  const absl::Time deadline = absl::Now() + kPatience;
+  for (;;) {
+    absl::StatusOr<ReceivedPacket> answer = channel_->receive(std::min(absl::Now() + kGlance, deadline));
+    if (answer.ok() || !absl::IsDeadlineExceeded(answer.status()) || absl::Now() >= deadline) return answer;
+    if (has_ended(client_, thread_.tid())) return absl::UnavailableError("it has ended");
+  }
 }
 
 absl::StatusOr<int64_t> ChannelSdkThread::call(long number, std::initializer_list<uint64_t> arguments) {

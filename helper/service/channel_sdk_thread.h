@@ -29,11 +29,14 @@ class ChannelSdkThread : public SdkThreadConnection {
   absl::StatusOr<pid_t> fork_snapshot(UniqueFd control) override;
 
  private:
-  ChannelSdkThread(const protocol::SdkThread& thread, std::vector<int> own_fds, const Channel& channel)
-      : thread_(thread), own_fds_(std::move(own_fds)), channel_(&channel) {}
+  ChannelSdkThread(const protocol::SdkThread& thread, pid_t client, std::vector<int> own_fds, const Channel& channel)
+      : thread_(thread), client_(client), own_fds_(std::move(own_fds)), channel_(&channel) {}
   absl::StatusOr<int64_t> ask(const protocol::Packet& packet, const std::vector<int>& fds);
 
+  absl::StatusOr<ReceivedPacket> receive_answer() const;
+
   protocol::SdkThread thread_;
+  pid_t client_;
   std::vector<int> own_fds_;
   const Channel* channel_;
 };

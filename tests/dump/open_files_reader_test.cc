@@ -32,7 +32,7 @@ class ManyFiles : public ::testing::Test {
   void expect_told_apart() {
     SharedMemoryRegistry shared;
     OpenFilesReader reader(shared);
-    ASSERT_TRUE(reader.scan(::getpid(), {}, 1).ok());
+    ASSERT_TRUE(reader.scan(::getpid(), ::getpid(), {}, 1).ok());
     std::set<uint64_t> ids;
     for (const UniqueFd& fd : originals_) ids.insert(reader.open_file_of(::getpid(), fd.get()));
     EXPECT_EQ(ids.size(), kFiles);

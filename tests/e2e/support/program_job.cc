@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 #include "tests/e2e/support/ticker.h"
@@ -32,7 +33,9 @@ Outcome ProgramJob::checkpoint(const std::vector<std::string>& options,
 }
 
 int ProgramJob::kill() {
-  if (pid_ > 0 && life_->running()) ::kill(pid_, SIGKILL);
+  if (pid_ > 0 && life_->running()) {
+    for (const pid_t pid : family_of(pid_)) ::kill(pid, SIGKILL);
+  }
   const int status = life_->wait();
   life_.reset();
   pid_ = 0;
@@ -66,6 +69,19 @@ std::string ProgramJob::round(const std::map<std::string, std::string>& environm
   if (const int status = kill(); status != 128 + SIGKILL)
     return "the killed program ended with " + std::to_string(status);
   return restart(restart_options, environment) ? "" : "restart: " + said();
+}
+
+std::vector<pid_t> family_of(pid_t root) {
+  std::vector<pid_t> family = {root};
+  for (size_t i = 0; i < family.size(); ++i) {
+    const std::string tasks = "/proc/" + std::to_string(family[i]) + "/task";
+    std::error_code gone;
+    for (const auto& task : std::filesystem::directory_iterator(tasks, gone)) {
+      std::istringstream children(read_file(task.path() / "children"));
+      for (pid_t child = 0; children >> child;) family.push_back(child);
+    }
+  }
+  return family;
 }
 
 std::string errors_in(const std::string& report) {

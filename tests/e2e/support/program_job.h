@@ -28,7 +28,7 @@ class ProgramJob {
   // `stillpoint checkpoint --pid`; exit code and output.
   Outcome checkpoint(const std::vector<std::string>& options = {},
                      const std::map<std::string, std::string>& environment = {});
-  // SIGKILL, and the end of whoever waited for the program: 128 + SIGKILL.
+  // SIGKILL to the program and all processes below it, and the end of whoever waited for the program: 128 + SIGKILL.
   int kill();
   // `stillpoint restart`, until the program is there. False: see said().
   bool restart(const std::vector<std::string>& options = {},
@@ -49,6 +49,9 @@ class ProgramJob {
   std::unique_ptr<RunningProgram> life_;  // the program itself, or the `stillpoint restart` above it
   pid_t pid_ = 0;
 };
+
+// A process and all below it.
+std::vector<pid_t> family_of(pid_t root);
 
 // The file's lines that hold "ERROR", joined.
 std::string errors_in(const std::string& report);
