@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,8 +60,7 @@ std::vector<Range> excluded_ranges(const DumpOptions& options) {
 // The helper itself, and the task in between that the SDK starts it with where the program is pid 1
 // (sdk/helper_process.cc). A child that executes the tool shares no memory.
 std::set<pid_t> not_of_the_program(const DumpOptions& options) {
-  std::set<pid_t> pids = options.left_out;
-  pids.insert(::getpid());
+  std::set<pid_t> pids = {::getpid()};
   if (::getppid() > 0 && sys_kcmp(options.pid, ::getppid(), KCMP_VM, 0, 0) == 0) pids.insert(::getppid());
   pids.erase(options.pid);
   return pids;
@@ -95,6 +94,8 @@ class Dump {
   absl::StatusOr<std::string> publish(const image::JobDirectory& directory, const Ownership& ownership,
                                       image::ImageWriter& writer);
   absl::Status end_processes();
+  // The step for every living process, the root first; an error says whose it is.
+  absl::Status each_member(const std::function<absl::Status(Member&)>& step);
 
   bool has_sdk() const { return options_.sdk_thread != nullptr; }
   uint64_t shared_memory_bytes() const;
@@ -169,12 +170,16 @@ absl::Status Dump::enter_members() {
   return absl::OkStatus();
 }
 
+absl::Status Dump::each_member(const std::function<absl::Status(Member&)>& step) {
+  for (const std::unique_ptr<Member>& member : members_) {
+    RETURN_IF_ERROR(with_context(step(*member), absl::StrCat("pid ", member->pid())));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Dump::read_without_calls() {
   RETURN_IF_ERROR(enter_members());
-  for (const std::unique_ptr<Member>& member : members_) {
-    const absl::Status status = member->read(files_, findings_);
-    if (!status.ok()) return with_context(status, absl::StrCat("pid ", member->pid()));
-  }
+  RETURN_IF_ERROR(each_member([&](Member& member) { return member.read(files_, findings_); }));
   mark_inherited_groups(tree_);
   return absl::OkStatus();
 }
@@ -187,15 +192,7 @@ absl::Status Dump::audit() {
     pids.insert(member->pid());
   }
   audit_sharing(pids, shared_, findings_);
-  for (const SharedMemoryRegistry::Object& object : shared_.objects()) {
-    if (!object.deleted_file) continue;
-    const procfs::Mapping& mapping = object.places.front().mapping;
-    if (!files_.leads_unseen_to(mapping.device, mapping.inode)) continue;
-    findings_.add({"SP-MAP-DELETED", absl::StrCat(mapping.name, " mapped at 0x", absl::Hex(mapping.start)),
-                   "the file is deleted, mapped shared and open through a descriptor that the helper may not look into",
-                   "close the descriptor once the file is mapped, or let the helper trace the program (same user, or "
-                   "the capability cap_sys_ptrace)"});
-  }
+  audit_deleted_files(files_, shared_, findings_);
   if (const absl::Status status = model::plan_births(tree_).status(); !status.ok()) {
     findings_.add({"SP-SESSION", absl::StrCat("the processes below pid ", options_.pid), std::string(status.message()),
                    "checkpoint a process further up, with which the session or group began, or start the program in a "
@@ -205,13 +202,12 @@ absl::Status Dump::audit() {
 }
 
 absl::Status Dump::ask() {
-  for (const std::unique_ptr<Member>& member : members_) {
+  const auto ask_one = [&](Member& member) {
     RETURN_IF_ERROR(watchdog_->allow(kStepLimit));
-    RETURN_IF_ERROR(with_context(member->ask(), absl::StrCat("pid ", member->pid())));
-  }
-  for (const std::unique_ptr<Member>& member : members_) {
-    RETURN_IF_ERROR(with_context(member->settle_signals(), absl::StrCat("pid ", member->pid())));
-  }
+    return member.ask();
+  };
+  RETURN_IF_ERROR(each_member(ask_one));
+  RETURN_IF_ERROR(each_member([](Member& member) { return member.settle_signals(); }));
   return read_clocks(*tree_.mutable_clocks());
 }
 
@@ -221,11 +217,12 @@ absl::Status Dump::take_snapshots() {
   const absl::Time begin = absl::Now();
   die_if_stage("before-snapshot");
   uint64_t bytes = 0;
-  for (const std::unique_ptr<Member>& member : members_) {
-    RETURN_IF_ERROR(with_context(member->find_copies(member == members_.front(), shared_, excluded_),
-                                 absl::StrCat("pid ", member->pid())));
-    bytes += member->copies().bytes();
-  }
+  const auto find_copies = [&](Member& member) {
+    RETURN_IF_ERROR(member.find_copies(&member == members_.front().get(), shared_, excluded_));
+    bytes += member.copies().bytes();
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(each_member(find_copies));
   std::string why_not = options_.stop ? "" : why_not_copy(bytes);
   if (why_not.empty()) RETURN_IF_ERROR(fork_snapshots(why_not));
   if (why_not.empty() && !options_.stop) RETURN_IF_ERROR(copy(why_not));
@@ -237,19 +234,17 @@ absl::Status Dump::take_snapshots() {
 
 absl::Status Dump::fork_snapshots(std::string& why_not) {
   std::set<pid_t> adopting;  // subreapers, and what is below them
-  for (const std::unique_ptr<Member>& member : members_) {
-    const model::Process& process = member->process();
+  return each_member([&](Member& member) {
+    const model::Process& process = member.process();
     const bool would_be_adopted = adopting.contains(process.parent_pid());
     if (would_be_adopted || process.child_subreaper() || process.pid() == 1) adopting.insert(process.pid());
-    RETURN_IF_ERROR(
-        with_context(member->take_snapshot(would_be_adopted, why_not), absl::StrCat("pid ", member->pid())));
-  }
-  return absl::OkStatus();
+    return member.take_snapshot(would_be_adopted, why_not);
+  });
 }
 
 absl::Status Dump::copy(std::string& why_not) {
   for (const std::unique_ptr<Member>& member : members_) {
-    const absl::Status copied = member->copies().copy();
+    absl::Status copied = member->copies().copy();
     if (!copied.ok() && !absl::IsResourceExhausted(copied)) return copied;
     if (!copied.ok()) why_not = std::string(copied.message());
   }

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -26,7 +25,6 @@ struct DumpOptions {
   uint32_t keep_last = 0;
   bool embed = true;
   std::vector<protocol::MemoryRange> excluded;
-  std::set<pid_t> left_out;  // processes below it that are not part of the image, with all below them
   absl::Duration freeze_limit = absl::Seconds(10);
   std::string directory_name;
   std::string job_id;

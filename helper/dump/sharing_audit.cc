@@ -58,4 +58,16 @@ void audit_sharing(const std::set<pid_t>& tree, const SharedMemoryRegistry& regi
   }
 }
 
+void audit_deleted_files(const OpenFilesReader& files, const SharedMemoryRegistry& registry, Findings& findings) {
+  for (const SharedMemoryRegistry::Object& object : registry.objects()) {
+    if (!object.deleted_file) continue;
+    const procfs::Mapping& mapping = object.places.front().mapping;
+    if (!files.leads_unseen_to(mapping.device, mapping.inode)) continue;
+    findings.add({"SP-MAP-DELETED", absl::StrCat(mapping.name, " mapped at 0x", absl::Hex(mapping.start)),
+                  "the file is deleted, mapped shared and open through a descriptor that the helper may not look into",
+                  "close the descriptor once the file is mapped, or let the helper trace the program (same user, or "
+                  "the capability cap_sys_ptrace)"});
+  }
+}
+
 }  // namespace stillpoint

@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "helper/dump/open_files_reader.h"
 #include "helper/dump/shared_memory_registry.h"
 #include "helper/resources/finding.h"
 
@@ -14,6 +15,10 @@ namespace stillpoint {
 // SP-SHARED-MEMORY for every object of the registry that a process outside `tree` maps, as far as the caller may look
 // into /proc/*/maps. Reads nothing when there are no such objects.
 void audit_sharing(const std::set<pid_t>& tree, const SharedMemoryRegistry& registry, Findings& findings);
+
+// SP-MAP-DELETED for every deleted file of the registry that a descriptor leads to of which the helper has no copy: the
+// others come back as the same memory.
+void audit_deleted_files(const OpenFilesReader& files, const SharedMemoryRegistry& registry, Findings& findings);
 
 }  // namespace stillpoint
 

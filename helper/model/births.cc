@@ -57,6 +57,7 @@ absl::Status BirthPlanner::enter_processes() {
           absl::StrCat("pid ", process.pid(), " stands before its parent ", process.parent_pid(), ", or without it"));
     }
     children_[static_cast<size_t>(parent->second)].push_back(i);
+    plan_.births.back().parent = parent->second;
   }
   for (const Process& process : tree_.processes()) {
     if (by_pid_.contains(process.session())) continue;
@@ -104,6 +105,7 @@ absl::Status BirthPlanner::order_children() {
 void BirthPlanner::add_stand_in(int member, pid_t group) {
   Birth birth;
   birth.pid = group;
+  birth.parent = member;
   plan_.births[static_cast<size_t>(member)].after.push_back(static_cast<int>(plan_.births.size()));
   plan_.births.push_back(std::move(birth));
 }

@@ -16,6 +16,7 @@ namespace stillpoint::model {
 struct Birth {
   int process = -1;  // index in Tree.processes; -1: stands in for the leader of a process group that has gone
   pid_t pid = 0;
+  int parent = 0;  // index of the birth that clones it; of the root's, its own
   int exit_signal = 0;
   bool new_session = false;  // setsid(2), between `before` and `after`
   std::vector<int> before;   // births that this one clones while it is still in the session it was born in

@@ -56,29 +56,27 @@ void Skeleton::report(int birth, int step, int error) const {
   if (::write(report_writer_.get(), &report, sizeof report) != sizeof report) ::_exit(125);
 }
 
-bool Skeleton::clone_children(const std::vector<int>& children) const {
+void Skeleton::fail(int birth, int step, int error) const {
+  report(birth, step, error);
+  ::_exit(125);
+}
+
+void Skeleton::clone_children(const std::vector<int>& children) const {
   for (const int child : children) {
     const model::Birth& born = plan_.births[static_cast<size_t>(child)];
     const long result = clone_process(born.pid, born.exit_signal);
     if (result == 0) live(child);
-    if (result < 0) {
-      report(child, kCloned, static_cast<int>(-result));
-      return false;
-    }
+    if (result < 0) fail(child, kCloned, static_cast<int>(-result));
   }
-  return true;
 }
 
 void Skeleton::live(int birth) const {
   const model::Birth& born = plan_.births[static_cast<size_t>(birth)];
   // A task that is not to live on is never traced: it must not outlive its parent, which is.
-  if (birth != 0 && ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) report(birth, kPrctl, errno);
-  if (!clone_children(born.before)) ::_exit(125);
-  if (born.new_session && ::setsid() < 0) {
-    report(birth, kSetSid, errno);
-    ::_exit(125);
-  }
-  if (!clone_children(born.after)) ::_exit(125);
+  if (birth != 0 && ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail(birth, kPrctl, errno);
+  clone_children(born.before);
+  if (born.new_session && ::setsid() < 0) fail(birth, kSetSid, errno);
+  clone_children(born.after);
   ::close(go_writer_.get());
   report(birth, kWaiting, 0);
   ::close(report_writer_.get());

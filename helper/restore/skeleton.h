@@ -32,7 +32,8 @@ class Skeleton {
  private:
   struct Report;
   [[noreturn]] void live(int birth) const;
-  bool clone_children(const std::vector<int>& children) const;
+  void clone_children(const std::vector<int>& children) const;
+  [[noreturn]] void fail(int birth, int step, int error) const;
   void report(int birth, int step, int error) const;
   absl::Status receive_reports() const;
 

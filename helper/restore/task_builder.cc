@@ -29,7 +29,7 @@
 namespace stillpoint {
 namespace {
 
-constexpr uint32_t kIoThreads = 2;
+constexpr int kIoThreads = 2;
 
 void collect(Thread& thread) {
   const pid_t tid = thread.tid();
@@ -45,7 +45,9 @@ uint64_t whole_pages(const model::SharedMemory& memory) {
   return (memory.size() + unit - 1) / unit * unit;
 }
 
-int worker_threads(const model::Process& process) { return process.threads_size() + (process.leader_ended() ? 1 : 0); }
+SessionSize worker_size(const model::Process& process) {
+  return {.thread_count = process.threads_size() + (process.leader_ended() ? 1 : 0), .io_threads = kIoThreads};
+}
 
 TaskBuilder::TaskBuilder(RestoreParts& parts, const model::Process& process, WorkerSession& session)
     : parts_(parts),

@@ -71,8 +71,8 @@ class TaskBuilder {
   UniqueFd pidfd_;
 };
 
-// Threads a worker needs to become this process.
-int worker_threads(const model::Process& process);
+// What a worker needs to become this process.
+SessionSize worker_size(const model::Process& process);
 
 }  // namespace stillpoint
 

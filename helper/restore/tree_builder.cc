@@ -26,21 +26,10 @@
 namespace stillpoint {
 namespace {
 
-constexpr int kIoThreads = 2;
 constexpr absl::Duration kEndLimit = absl::Seconds(10);
 
-SessionSize session_size(const model::Tree& tree, const model::Birth& birth) {
-  SessionSize size;
-  const bool lives = birth.process >= 0 && !tree.processes(birth.process).ended();
-  if (lives) {
-    size.thread_count = worker_threads(tree.processes(birth.process));
-    size.io_threads = kIoThreads;
-  } else {
-    size.control_bytes = size_t{64} << 10;
-    size.io_threads = 1;
-  }
-  return size;
-}
+// Of a task that makes a few calls and ends.
+constexpr SessionSize kMortalSize = {.control_bytes = size_t{64} << 10, .io_threads = 1};
 
 // Whatever its parent is to learn of an end must have reached it.
 absl::Status wait_for_end(pid_t pid) {
@@ -53,6 +42,13 @@ absl::Status wait_for_end(pid_t pid) {
     if (absl::Now() > deadline) return absl::DeadlineExceededError(absl::StrCat("pid ", pid, " does not end"));
     absl::SleepFor(absl::Microseconds(100));
   }
+}
+
+std::vector<Range> ranges_of(const std::vector<procfs::Mapping>& mappings) {
+  std::vector<Range> ranges;
+  ranges.reserve(mappings.size());
+  for (const procfs::Mapping& mapping : mappings) ranges.push_back({mapping.start, mapping.end});
+  return ranges;
 }
 
 bool is_unreserved(const model::Tree& tree, uint64_t shared_memory) {
@@ -86,8 +82,8 @@ void plan_end(int status, pid_t pid, CallList& calls) {
 
 TreeBuilder::~TreeBuilder() {
   unmap_temporaries();
-  for (size_t i = 0; i < pidfds_.size(); ++i) {
-    if (pidfds_[i].valid()) sys_pidfd_send_signal(pidfds_[i].get(), SIGKILL);
+  for (const UniqueFd& pidfd : pidfds_) {
+    if (pidfd.valid()) sys_pidfd_send_signal(pidfd.get(), SIGKILL);
   }
 }
 
@@ -148,7 +144,8 @@ bool TreeBuilder::is_mortal(const model::Birth& birth) const {
 absl::Status TreeBuilder::create_sessions() {
   sessions_.reserve(plan_.births.size());
   for (const model::Birth& birth : plan_.births) {
-    ASSIGN_OR_RETURN(WorkerSession session, WorkerSession::create(session_size(parts_.tree, birth)));
+    const SessionSize size = is_mortal(birth) ? kMortalSize : worker_size(parts_.tree.processes(birth.process));
+    ASSIGN_OR_RETURN(WorkerSession session, WorkerSession::create(size));
     sessions_.push_back(std::move(session));
     if (is_mortal(birth)) continue;
     processes_.push_back(std::make_unique<TaskBuilder>(parts_, parts_.tree.processes(birth.process), sessions_.back()));
@@ -158,9 +155,8 @@ absl::Status TreeBuilder::create_sessions() {
 
 // Mapped in the restorer, where nothing of any process is, so that every task inherits the same memory.
 absl::Status TreeBuilder::map_temporaries() {
-  std::vector<Range> taken;
   ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> own, procfs::read_maps(::getpid()));
-  for (const procfs::Mapping& mapping : own) taken.push_back({mapping.start, mapping.end});
+  std::vector<Range> taken = ranges_of(own);
   for (const model::AddressSpace& space : parts_.tree.address_spaces()) {
     for (const model::Vma& vma : space.vmas()) taken.push_back({vma.start(), vma.end()});
   }
@@ -192,8 +188,7 @@ void TreeBuilder::unmap_temporaries() {
 
 absl::Status TreeBuilder::choose_places() {
   ASSIGN_OR_RETURN(parts_.mappings_at_clone, procfs::read_maps(::getpid()));
-  std::vector<Range> taken;
-  for (const procfs::Mapping& mapping : parts_.mappings_at_clone) taken.push_back({mapping.start, mapping.end});
+  const std::vector<Range> taken = ranges_of(parts_.mappings_at_clone);
   for (const std::unique_ptr<TaskBuilder>& process : processes_) RETURN_IF_ERROR(process->choose_places(taken));
   for (size_t i = 0; i < sessions_.size(); ++i) {
     if (!is_mortal(plan_.births[i])) continue;
@@ -253,13 +248,8 @@ absl::Status TreeBuilder::join_groups() {
   return absl::OkStatus();
 }
 
-size_t TreeBuilder::parent_of(size_t birth) const {
-  for (size_t i = 0; i < plan_.births.size(); ++i) {
-    for (const auto* children : {&plan_.births[i].before, &plan_.births[i].after}) {
-      if (std::find(children->begin(), children->end(), static_cast<int>(birth)) != children->end()) return i;
-    }
-  }
-  return 0;  // the root's own
+WorkerClient& TreeBuilder::parent_of(size_t birth) const {
+  return sessions_[static_cast<size_t>(plan_.births[birth].parent)].main();
 }
 
 absl::Status TreeBuilder::end_stand_in(size_t birth) {
@@ -267,7 +257,7 @@ absl::Status TreeBuilder::end_stand_in(size_t birth) {
   RETURN_IF_ERROR(sessions_[birth].main().exit());
   CallList calls;
   calls.add(absl::StrCat("wait4 for the stand-in ", pid), SYS_wait4, {pid, 0, __WALL, 0});
-  return run_calls(calls, sessions_[parent_of(birth)].main());
+  return run_calls(calls, parent_of(birth));
 }
 
 absl::Status TreeBuilder::end_zombie(size_t birth) {
@@ -283,7 +273,7 @@ absl::Status TreeBuilder::end_zombie(size_t birth) {
 }
 
 absl::Status TreeBuilder::end_mortals() {
-  std::set<std::pair<size_t, int>> signalled;
+  std::set<std::pair<int, int>> signalled;
   for (size_t i = 0; i < plan_.births.size(); ++i) {
     const model::Birth& birth = plan_.births[i];
     if (!is_mortal(birth)) continue;
@@ -291,7 +281,7 @@ absl::Status TreeBuilder::end_mortals() {
       RETURN_IF_ERROR(end_stand_in(i));
     } else {
       RETURN_IF_ERROR(end_zombie(i));
-      signalled.insert({parent_of(i), birth.exit_signal});
+      signalled.insert({birth.parent, birth.exit_signal});
     }
     pidfds_[i].reset();
   }
@@ -302,7 +292,7 @@ absl::Status TreeBuilder::end_mortals() {
     CallList calls;
     calls.add("rt_sigtimedwait", SYS_rt_sigtimedwait, {calls.data_of(set), 0, calls.data_of(now), sizeof set})
         .may_fail = true;
-    RETURN_IF_ERROR(run_calls(calls, sessions_[parent].main()));
+    RETURN_IF_ERROR(run_calls(calls, sessions_[static_cast<size_t>(parent)].main()));
   }
   return absl::OkStatus();
 }

@@ -53,7 +53,7 @@ class TreeBuilder {
   bool is_mortal(const model::Birth& birth) const;
   absl::Status end_stand_in(size_t birth);
   absl::Status end_zombie(size_t birth);
-  size_t parent_of(size_t birth) const;
+  WorkerClient& parent_of(size_t birth) const;
 
   RestoreParts parts_;
   model::BirthPlan plan_;

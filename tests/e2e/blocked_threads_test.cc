@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "tests/e2e/support/program_job.h"
+#include "tests/e2e/support/self_checkpointing.h"
 
 namespace stillpoint::e2e {
 namespace {
@@ -55,20 +56,7 @@ TEST_F(BlockedThreads, ChainOfLives) {
 
 // The program takes its checkpoints itself and is killed at any moment, also while it takes one.
 TEST_F(BlockedThreads, CheckpointsItselfAndIsKilled) {
-  const int checkpoints = rounds(100), lives = rounds(25);
-  const auto finished = [&] { return file_contains(report(), "done\n"); };
-  job_.start({built_program("sdk_blocked_threads"), report(), job_.images(), std::to_string(checkpoints)});
-  for (int life = 1; life <= lives && !finished(); ++life) {
-    const std::string goal = "checkpoint " + std::to_string(life * checkpoints / (lives + 1) + 1) + " re";
-    ASSERT_TRUE(eventually([&] { return file_contains(report(), goal) || !job_.running(); })) << read_file(report());
-    ASSERT_THAT(errors_in(report()), IsEmpty()) << "life " << life;
-    ASSERT_TRUE(job_.running()) << read_file(report());
-    ASSERT_EQ(job_.kill(), 128 + SIGKILL);
-    ASSERT_TRUE(job_.restart()) << job_.said();
-  }
-  EXPECT_EQ(job_.wait(), 0) << read_file(report()) << job_.said();
-  EXPECT_TRUE(finished());
-  EXPECT_THAT(errors_in(report()), IsEmpty());
+  survives_its_own_checkpoints(job_, "sdk_blocked_threads", rounds(100), rounds(25));
 }
 
 }  // namespace

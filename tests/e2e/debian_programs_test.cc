@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 
+#include "tests/e2e/support/installed.h"
 #include "tests/e2e/support/program_job.h"
 
 namespace stillpoint::e2e {
@@ -23,9 +24,6 @@ constexpr char kPython[] = "/usr/bin/python3";
 constexpr char kRedis[] = "/usr/bin/redis-server";
 constexpr char kRedisClient[] = "/usr/bin/redis-cli";
 constexpr char kSqlite[] = "/usr/bin/sqlite3";
-
-#define SKIP_WITHOUT(program) \
-  if (::access(program, X_OK) != 0) GTEST_SKIP() << program << " is not installed (scripts/install-deps.sh --tests)"
 
 class DebianPrograms : public ::testing::Test {
  protected:

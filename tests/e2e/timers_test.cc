@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "tests/e2e/support/program_job.h"
+#include "tests/e2e/support/self_checkpointing.h"
 
 namespace stillpoint::e2e {
 namespace {
@@ -42,20 +43,7 @@ TEST_F(Timers, EachExpiresOnceInEveryLife) {
 }
 
 TEST_F(Timers, EachExpiresOnceWhenTheProgramCheckpointsItself) {
-  const int checkpoints = rounds(80), lives = rounds(20);
-  const auto finished = [&] { return file_contains(report(), "done\n"); };
-  job_.start({built_program("sdk_timer_ledger"), report(), job_.images(), std::to_string(checkpoints)});
-  for (int life = 1; life <= lives && !finished(); ++life) {
-    const std::string goal = "checkpoint " + std::to_string(life * checkpoints / (lives + 1) + 1) + " re";
-    ASSERT_TRUE(eventually([&] { return file_contains(report(), goal) || !job_.running(); })) << read_file(report());
-    ASSERT_THAT(errors_in(report()), IsEmpty()) << "life " << life;
-    ASSERT_TRUE(job_.running()) << read_file(report());
-    ASSERT_EQ(job_.kill(), 128 + SIGKILL);
-    ASSERT_TRUE(job_.restart()) << job_.said();
-  }
-  EXPECT_EQ(job_.wait(), 0) << read_file(report()) << job_.said();
-  EXPECT_TRUE(finished());
-  EXPECT_THAT(errors_in(report()), IsEmpty());
+  survives_its_own_checkpoints(job_, "sdk_timer_ledger", rounds(80), rounds(20));
 }
 
 }  // namespace

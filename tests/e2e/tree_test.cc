@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/e2e/support/installed.h"
 #include "tests/e2e/support/program_job.h"
 
 namespace stillpoint::e2e {
@@ -20,9 +21,6 @@ using ::testing::IsEmpty;
 constexpr char kBash[] = "/bin/bash";
 constexpr char kMake[] = "/usr/bin/make";
 constexpr char kPython[] = "/usr/bin/python3";
-
-#define SKIP_WITHOUT(program) \
-  if (::access(program, X_OK) != 0) GTEST_SKIP() << program << " is not installed (scripts/install-deps.sh --tests)"
 
 enum class As { kTester, kOrdinaryUser };
 std::string name_of(const testing::TestParamInfo<As>& info) {

@@ -11,9 +11,9 @@
 
 #include <atomic>
 #include <cstdarg>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
+
+#include "tests/e2e/programs/parts/report_line.h"
 
 namespace {
 
@@ -26,16 +26,14 @@ struct Shared {
 Shared* shared = nullptr;
 
 __attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-  char line[256];
   va_list arguments;
   va_start(arguments, format);
-  const int length = vsnprintf(line, sizeof line, format, arguments);
+  write_line(report_fd, format, arguments);
   va_end(arguments);
-  if (write(report_fd, line, static_cast<size_t>(length)) != length) _exit(90);
 }
 
 void expect(bool holds, const char* what) {
-  if (!holds) say("ERROR pid %d: %s\n", getpid(), what);
+  if (!holds) say("ERROR pid %d: %s", getpid(), what);
 }
 
 bool over() { return access(stop_file.c_str(), F_OK) == 0; }
@@ -173,7 +171,7 @@ int main(int, char** argv) {
     unsigned number = 0;
     expect(read(answer[0], &number, sizeof number) == sizeof number && number == 3 * ++received, "the echo's answer");
     if (shared->signals.exchange(0) != 0) expect(over(), "a SIGCHLD came although no child had ended");
-    say("round %u\n", round);
+    say("round %u", round);
     tick();
   }
   for (int i = 1; i <= 5; ++i) expect(shared->rounds[i] > 0, "a member did nothing");
@@ -184,10 +182,10 @@ int main(int, char** argv) {
          "the status of the child that was killed");
   for (int i = 0; i < 4; ++i) {
     if (waitpid(pids[i], &status, 0) != pids[i] || status != W_EXITCODE(ends[i], 0)) {
-      say("ERROR child %d ended with status %x instead of code %d\n", i, static_cast<unsigned>(status), ends[i]);
+      say("ERROR child %d ended with status %x instead of code %d", i, static_cast<unsigned>(status), ends[i]);
     }
   }
   expect(waitpid(-1, &status, __WALL) < 0, "no child is left");
-  say("end\n");
+  say("end");
   return 0;
 }

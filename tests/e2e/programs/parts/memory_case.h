@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/e2e/programs/parts/report_line.h"
+
 namespace memory {
 
 inline constexpr size_t kPage = 4096;
@@ -27,14 +29,10 @@ inline constexpr size_t kPage = 4096;
 inline int report_fd = -1;
 
 __attribute__((format(printf, 1, 2))) inline void say(const char* format, ...) {
-  char text[512];
   va_list arguments;
   va_start(arguments, format);
-  int length = std::vsnprintf(text, sizeof text - 1, format, arguments);
+  write_line(report_fd, format, arguments);
   va_end(arguments);
-  if (length > static_cast<int>(sizeof text) - 2) length = sizeof text - 2;
-  text[length++] = '\n';
-  if (::write(report_fd, text, static_cast<size_t>(length)) != length) std::_Exit(4);
 }
 
 inline uint64_t mix(uint64_t a, uint64_t b) { return (a ^ b) * 0x9e3779b97f4a7c15u + (a >> 29); }

@@ -23,6 +23,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/e2e/programs/parts/report_line.h"
+
 namespace blocked {
 
 // One line per write(2), so that lines of several threads never mix.
@@ -33,14 +35,10 @@ class Report {
     if (number() < 0) std::exit(3);
   }
   __attribute__((format(printf, 1, 2))) static void line(const char* format, ...) {
-    char text[512];
     va_list arguments;
     va_start(arguments, format);
-    int length = std::vsnprintf(text, sizeof text - 1, format, arguments);
+    write_line(number(), format, arguments);
     va_end(arguments);
-    if (length > static_cast<int>(sizeof text) - 2) length = sizeof text - 2;
-    text[length++] = '\n';
-    if (::write(number(), text, static_cast<size_t>(length)) != length) std::_Exit(4);
   }
 
  private:
