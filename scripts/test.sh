@@ -63,6 +63,23 @@ configure() {
   cmake -S "$root" -B "$build" "${options[@]}" || fail "cmake"
 }
 
+# Helpers, and programs that are restored by them, have no terminal of their own: what a sanitizer finds is collected.
+collect_reports() {
+  reports=$build/sanitizer-reports
+  rm -rf "$reports"
+  mkdir -p "$reports"
+  chmod 1777 "$reports"
+  export ASAN_OPTIONS=log_path=$reports/asan UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1
+}
+
+print_reports() {
+  local found=("$reports"/*)
+  [[ -e ${found[0]} ]] || return 0
+  say "Sanitizers reported"
+  head -n 40 "${found[@]:0:5}"
+  fail "${#found[@]} sanitizer reports in $reports"
+}
+
 compile() {
   say "Building with $jobs jobs"
   cmake --build "$build" --parallel "$jobs" || fail "the build"
@@ -79,6 +96,7 @@ run_tests() {
   say "Testing with $jobs jobs"
   local log=$build/ctest.log
   local status=0
+  [[ $mode != sanitize ]] || collect_reports
   ctest --test-dir "$build" --parallel "$jobs" --output-on-failure --no-tests=error "${ctest_arguments[@]}" 2>&1 |
     tee "$log" || status=$?
   local total failed skipped
@@ -92,6 +110,7 @@ run_tests() {
   fi
   if [[ -z $total || -z $failed ]]; then fail "ctest did not finish; see $log"; fi
   echo "$((total - failed - skipped)) passed, $failed failed, $skipped skipped, of $total, in $SECONDS s"
+  [[ $mode != sanitize ]] || print_reports
   if ((status != 0 || failed > 0)); then fail "$failed of $total tests"; fi
 }
 
@@ -114,10 +133,22 @@ PYTHON
   echo "clean"
 }
 
+# True when an ordinary user, which tests run by root become now and then, can execute what is built in `$1`.
+others_reach() {
+  local directory=$1
+  while [[ ! -d $directory ]]; do directory=$(dirname "$directory"); done
+  setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all test -x "$directory"
+}
+
 case $mode in
   sanitize) : "${build:=$root/build-asan}" ;;
   *) : "${build:=$root/build}" ;;
 esac
+if [[ $mode != tidy && $EUID == 0 ]] && ! others_reach "$build"; then
+  build=/var/cache/stillpoint/$(cksum <<<"$build" | cut -d ' ' -f 1)
+  install -d -m 755 "${build%/*}" "$build" || fail "$build cannot be made"
+  echo "No other user reaches this clone, and some tests run as one: building in $build"
+fi
 : "${jobs:=$(default_jobs)}"
 [[ $install == no ]] || install_dependencies
 configure

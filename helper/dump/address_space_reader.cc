@@ -263,7 +263,6 @@ absl::Status AddressSpaceReader::classify_file(pid_t pid, const procfs::Mapping&
   if (file != 0) {
     vma.set_mapped_file(file);
     vma.set_kind(mapping.shared ? model::Vma::FILE_SHARED : model::Vma::FILE_PRIVATE);
-    if (mapping.shared && (mapping.protection & PROT_WRITE) != 0) shared_files_.insert(file);
     return absl::OkStatus();
   }
   if (mapping.shared) {

@@ -41,7 +41,6 @@ class AddressSpaceReader {
   const std::vector<int>& copied_in_pause() const { return copied_in_pause_; }
   // Start addresses of the last kind: every readable page counts, not only those the process changed.
   const std::set<uint64_t>& saved_whole() const { return saved_whole_; }
-  const std::set<uint64_t>& shared_files() const { return shared_files_; }  // written through shared mappings
 
   // Compared with the mappings of a snapshot that was just forked: a mapping that is not in it is MADV_DONTFORK,
   // whatever was read ahead. Returns the indices of those whose pages have to be copied in the pause besides.
@@ -63,7 +62,6 @@ class AddressSpaceReader {
   std::vector<procfs::Mapping> mappings_;
   std::vector<int> copied_in_pause_;
   std::set<uint64_t> saved_whole_;
-  std::set<uint64_t> shared_files_;
 };
 
 }  // namespace stillpoint

@@ -9,7 +9,9 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -32,6 +34,7 @@
 #include "helper/image/image.h"
 #include "helper/memory/excluded.h"
 #include "helper/model/births.h"
+#include "helper/model/mappings.h"
 #include "helper/tracee/frozen_tree.h"
 
 namespace stillpoint {
@@ -117,6 +120,7 @@ class Dump {
   bool needs_to_stay_frozen_ = false;  // until the pages are written
   bool runs_ = false;                  // the pause is over
   protocol::Statistics statistics_;
+  std::vector<std::string> notes_;
 };
 
 // smaps is read while the processes still run. One that has gone by the time of the freeze is not missed, of one that
@@ -317,13 +321,12 @@ absl::StatusOr<std::string> Dump::publish(const image::JobDirectory& directory, 
                                           image::ImageWriter& writer) {
   // Trap 11: file contents are not in the image; what the process had written must be as durable as the image is.
   RETURN_IF_ERROR(files_.sync_files());
-  for (const std::unique_ptr<Member>& member : members_) {
-    for (const uint64_t id : member->memory().shared_files()) RETURN_IF_ERROR(mapped_files_.sync(id));
-  }
+  const std::set<uint64_t> written = model::files_written_through_mappings(tree_);
+  for (const uint64_t id : written) RETURN_IF_ERROR(mapped_files_.sync(id));
   image::Manifest manifest;
   RETURN_IF_ERROR(describe_image(tree_, writer.sequence(), manifest));
   ownership.describe(manifest);
-  if (options_.embed) RETURN_IF_ERROR(mapped_files_.store(directory, manifest));
+  if (options_.embed) RETURN_IF_ERROR(mapped_files_.store(directory, written, manifest, notes_));
   mapped_files_.add_to(tree_);
   RETURN_IF_ERROR(writer.write_file(image::kStateName, tree_.SerializeAsString()));
   die_if_stage("before-publish");
@@ -383,6 +386,7 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   RETURN_IF_ERROR(directory.prune(options_.keep_last));
   statistics_.set_total_ns(nanoseconds(absl::Now() - begin));
   result.statistics = statistics_;
+  result.notes = std::move(notes_);
   return result;
 }
 

@@ -17,6 +17,7 @@
 namespace stillpoint {
 namespace {
 
+constexpr int kAttempts = 3;  // to copy a file that is being written
 constexpr absl::string_view kDeletedSuffix = " (deleted)";
 
 // The file at `path`, but only when it is the one that is mapped.
@@ -94,16 +95,24 @@ absl::StatusOr<image::FileEntry> MappedFiles::store_file(const image::JobDirecto
   return directory.store_file(name, file.fd.get());
 }
 
-absl::Status MappedFiles::store(const image::JobDirectory& directory, image::Manifest& manifest) {
+absl::Status MappedFiles::store(const image::JobDirectory& directory, const std::set<uint64_t>& written,
+                                image::Manifest& manifest, std::vector<std::string>& notes) {
   std::optional<image::Manifest> previous = directory.latest_manifest();
   if (previous.has_value() && previous->boot_id() != manifest.boot_id()) previous.reset();
   for (File& file : files_) {
     model::MappedFile& message = file.message;
-    if (!file.elf && message.size() > kStoreLimit) continue;
+    if (written.contains(message.id()) || (!file.elf && message.size() > kStoreLimit)) continue;
     std::optional<image::FileEntry> entry;
     if (previous.has_value()) entry = directory.stored_already(*previous, file.fd.get());
     if (!entry.has_value()) {
-      ASSIGN_OR_RETURN(entry, store_file(directory, file));
+      absl::StatusOr<image::FileEntry> stored = store_file(directory, file);
+      for (int i = 1; i < kAttempts && absl::IsAborted(stored.status()); ++i) stored = store_file(directory, file);
+      if (absl::IsAborted(stored.status())) {
+        notes.push_back(absl::StrCat("no copy of ", message.path(), " is stored: it changed while it was copied"));
+        continue;
+      }
+      RETURN_IF_ERROR(stored.status());
+      entry = *std::move(stored);
     }
     message.set_stored_as(entry->name());
     if (message.build_id().empty()) {

@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,9 +29,11 @@ class MappedFiles {
   // Makes written shared mappings durable before an image is published (trap 11).
   absl::Status sync(uint64_t id) const;
   // Stores what a restart may need in DIR/files and tells the manifest, whose boot id is set. What the latest image of
-  // this boot has, and nobody has touched since, is not read again. Files larger than kStoreLimit that are not ELF are
-  // identified by inode, size and mtime only.
-  absl::Status store(const image::JobDirectory& directory, image::Manifest& manifest);
+  // this boot has, and nobody has touched since, is not read again. Identified by inode, size and mtime only are files
+  // in `written`, which a restart maps as it finds them; files larger than kStoreLimit that are not ELF; and, with a
+  // note, files that others keep writing.
+  absl::Status store(const image::JobDirectory& directory, const std::set<uint64_t>& written, image::Manifest& manifest,
+                     std::vector<std::string>& notes);
   void add_to(model::Tree& tree) const;
 
   static constexpr uint64_t kStoreLimit = uint64_t{16} << 20;

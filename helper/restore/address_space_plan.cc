@@ -11,6 +11,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/model/ids.h"
+#include "helper/model/mappings.h"
 
 namespace stillpoint {
 namespace {
@@ -83,7 +84,7 @@ absl::Status plan_file(const model::Vma& vma, uint32_t protection, const model::
   }
   const int sharing = vma.kind() == model::Vma::FILE_SHARED ? MAP_SHARED : MAP_PRIVATE;
   const auto read_only = fds.read_only_files.find(vma.mapped_file());
-  const bool by_read_only = sharing == MAP_SHARED && !may_write(vma) && read_only != fds.read_only_files.end();
+  const bool by_read_only = sharing == MAP_SHARED && !model::may_write(vma) && read_only != fds.read_only_files.end();
   calls
       .add(absl::StrCat("mmap of ", file->path(), " at ", range_text(vma)), SYS_mmap,
            {vma.start(), vma.end() - vma.start(), protection,
@@ -98,7 +99,7 @@ absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, cons
   if (const auto fd = fds.shared_memories.find(vma.shared_memory()); fd != fds.shared_memories.end()) {
     const int sharing = (vma.was_private_shm() ? MAP_PRIVATE : MAP_SHARED) | (vma.no_reserve() ? MAP_NORESERVE : 0);
     const auto read_only = fds.read_only_memories.find(vma.shared_memory());
-    const bool by_read_only = !vma.was_private_shm() && !may_write(vma) && read_only != fds.read_only_memories.end();
+    const bool by_read_only = !vma.was_private_shm() && !model::may_write(vma) && read_only != fds.read_only_memories.end();
     calls
         .add(absl::StrCat("mmap of a memfd at ", range_text(vma)), SYS_mmap,
              {vma.start(), length, protection, sharing | MAP_FIXED_NOREPLACE,
@@ -121,8 +122,6 @@ absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, cons
 }
 
 }  // namespace
-
-bool may_write(const model::Vma& vma) { return vma.may_write() || (vma.protection() & PROT_WRITE) != 0; }
 
 void plan_unmapping(const std::vector<procfs::Mapping>& now, std::vector<Range> kept, CallList& calls) {
   for (const procfs::Mapping& mapping : now) {

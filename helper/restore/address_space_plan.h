@@ -27,9 +27,6 @@ struct MemoryFds {
       anonymous_shared;  // by SharedMemory id: address of a temporary mapping of the whole object
 };
 
-// A shared mapping that is, or that mprotect(2) could make, writable.
-bool may_write(const model::Vma& vma);
-
 // Unmaps everything in `now` outside `kept` and the vDSO and vvar mappings.
 void plan_unmapping(const std::vector<procfs::Mapping>& now, std::vector<Range> kept, CallList& calls);
 

@@ -1,7 +1,6 @@
 #include "helper/restore/mapped_files_restorer.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,31 +12,11 @@
 #include "helper/base/errors.h"
 #include "helper/base/nanoseconds.h"
 #include "helper/model/build_id.h"
-#include "helper/restore/address_space_plan.h"
+#include "helper/model/mappings.h"
 #include "helper/restore/open_files_restorer.h"
 
 namespace stillpoint {
 namespace {
-
-std::set<uint64_t> written_through_mappings(const model::Tree& tree) {
-  std::set<uint64_t> ids;
-  for (const model::AddressSpace& space : tree.address_spaces()) {
-    for (const model::Vma& vma : space.vmas()) {
-      if (vma.kind() == model::Vma::FILE_SHARED && may_write(vma)) ids.insert(vma.mapped_file());
-    }
-  }
-  return ids;
-}
-
-std::set<uint64_t> mapped_shared(const model::Tree& tree) {
-  std::set<uint64_t> ids;
-  for (const model::AddressSpace& space : tree.address_spaces()) {
-    for (const model::Vma& vma : space.vmas()) {
-      if (vma.kind() == model::Vma::FILE_SHARED) ids.insert(vma.mapped_file());
-    }
-  }
-  return ids;
-}
 
 bool same_contents(int fd, const image::FileEntry* stored) {
   if (stored == nullptr) return false;
@@ -65,6 +44,11 @@ std::string difference(int fd, const model::MappedFile& file, const image::Image
   return "was replaced or changed since the checkpoint";
 }
 
+bool is_mapped_inode(int fd, const model::MappedFile& file) {
+  struct stat stat {};
+  return ::fstat(fd, &stat) == 0 && stat.st_ino == file.inode() && stat.st_dev == file.device();
+}
+
 absl::StatusOr<UniqueFd> open_one(const model::MappedFile& file, bool shared, bool writable,
                                   const image::ImageReader& image, const RestoreOptions& options,
                                   std::vector<std::string>& notes) {
@@ -72,13 +56,16 @@ absl::StatusOr<UniqueFd> open_one(const model::MappedFile& file, bool shared, bo
   UniqueFd fd(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   std::string why =
       fd.valid() ? difference(fd.get(), file, image) : absl::StrCat("cannot be opened (", errno_name(errno), ")");
-  if (shared && fd.valid()) {
-    // A shared mapping is the file, whatever became of it; only one that is too short cannot be mapped.
+  if (why.empty()) return fd;
+  if (shared && fd.valid() && (writable || file.stored_as().empty() || is_mapped_inode(fd.get(), file))) {
+    // A shared mapping is the file, whatever became of its contents. One that nobody may write, of a file that
+    // another has replaced, goes on showing what it showed.
     struct stat stat {};
     if (::fstat(fd.get(), &stat) == 0 && static_cast<uint64_t>(stat.st_size) >= file.size()) return fd;
-    return absl::FailedPreconditionError(absl::StrCat(path, " is mapped shared and has become shorter"));
+    if (file.stored_as().empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(path, " is mapped shared and has become shorter"));
+    }
   }
-  if (why.empty()) return fd;
   if (file.stored_as().empty())
     return absl::FailedPreconditionError(absl::StrCat(path, " ", why, "; no copy is stored"));
   if (!options.embed) {
@@ -94,8 +81,8 @@ absl::StatusOr<UniqueFd> open_one(const model::MappedFile& file, bool shared, bo
 absl::StatusOr<std::map<uint64_t, UniqueFd>> open_mapped_files(const model::Tree& tree, const image::ImageReader& image,
                                                                const RestoreOptions& options,
                                                                std::vector<std::string>& notes) {
-  const std::set<uint64_t> shared = mapped_shared(tree);
-  const std::set<uint64_t> writable = written_through_mappings(tree);
+  const std::set<uint64_t> shared = model::files_mapped_shared(tree);
+  const std::set<uint64_t> writable = model::files_written_through_mappings(tree);
   std::map<uint64_t, UniqueFd> fds;
   std::vector<std::string> problems;
   for (const model::MappedFile& file : tree.mapped_files()) {

@@ -19,6 +19,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/memory/free_region.h"
+#include "helper/model/mappings.h"
 #include "helper/restore/address_space_plan.h"
 #include "helper/restore/call_runner.h"
 #include "helper/restore/mapped_files_restorer.h"
@@ -123,7 +124,7 @@ absl::Status TreeBuilder::open_for_read_only_mappings() {
   const std::map<uint64_t, UniqueFd>& memories = parts_.files.shared_memories();
   for (const model::AddressSpace& space : parts_.tree.address_spaces()) {
     for (const model::Vma& vma : space.vmas()) {
-      if (may_write(vma)) continue;
+      if (model::may_write(vma)) continue;
       const auto file = parts_.mapped_files.find(vma.mapped_file());
       if (vma.kind() == model::Vma::FILE_SHARED && file != parts_.mapped_files.end()) {
         RETURN_IF_ERROR(reopen(file->second.get(), parts_.read_only_files[file->first]));

@@ -122,7 +122,9 @@ TEST_F(HostileInputTest, MutatedDetails) {
     }
   }
   EXPECT_GT(errors, 100) << "the mutations do not reach the checks";
-  EXPECT_EQ(read_file(directory_ / "file").substr(0, 3), "con");
+  // Cut back to what a mutated size says, as any file that has grown is, but never written.
+  const std::string content = read_file(directory_ / "file");
+  EXPECT_EQ(content, std::string("content").substr(0, content.size()));
 }
 
 TEST_F(HostileInputTest, PathsThatAreNone) {

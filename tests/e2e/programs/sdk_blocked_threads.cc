@@ -6,7 +6,7 @@
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   blocked::Report::open(argv[1]);
-  blocked::ThreadZoo zoo;
+  auto& zoo = *new blocked::ThreadZoo;  // its threads run until the process is gone
   zoo.heartbeat();
   const int count = std::atoi(argv[3]);
   for (int done = 1; done <= count;) {

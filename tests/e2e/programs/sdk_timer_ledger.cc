@@ -7,7 +7,7 @@
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   blocked::Report::open(argv[1]);
-  ledger::TimerLedger timers;
+  new ledger::TimerLedger;  // its threads run until the process is gone
   const int count = std::atoi(argv[3]);
   for (int done = 1; done <= count; ++done) {
     ::usleep(30000);

@@ -2,6 +2,8 @@
 #ifndef STILLPOINT_TESTS_E2E_PROGRAMS_PARTS_MEMORY_LAYOUT_H_
 #define STILLPOINT_TESTS_E2E_PROGRAMS_PARTS_MEMORY_LAYOUT_H_
 
+#include <algorithm>
+
 #include "tests/e2e/programs/parts/memory_case.h"
 
 namespace memory {
@@ -9,7 +11,8 @@ namespace memory {
 class Layout {
  public:
   // Its own memory, made before the first look.
-  Layout() : text_(map_private(kText, MAP_POPULATE)), mappings_(map_array()), before_(map_array()) {}
+  Layout()
+      : text_(map_private(kText, MAP_POPULATE)), mappings_(map_array()), before_(map_array()), again_(map_array()) {}
 
   void remember() {
     read();
@@ -71,7 +74,22 @@ class Layout {
       say("CHANGED %lx %s: %lu kB -> %lu kB in memory", was.start, was.name, was.rss_kib, now.rss_kib);
   }
 
+  // The kernel writes the text in pieces: one whose pieces come from two lives is torn. So it is read until it says the
+  // same twice.
   void read() {
+    read_once();
+    for (;;) {
+      std::swap(mappings_, again_);
+      const size_t count = count_;
+      read_once();
+      if (count_ == count && std::equal(mappings_, mappings_ + count_, again_, is_same)) return;
+    }
+  }
+  static bool is_same(const Mapping& a, const Mapping& b) {
+    return a.start == b.start && a.end == b.end && std::strcmp(a.protection, b.protection) == 0 &&
+           std::strcmp(a.name, b.name) == 0 && std::strcmp(a.flags, b.flags) == 0;
+  }
+  void read_once() {
     const int fd = ::open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
     size_t size = 0;
     for (ssize_t n; (n = ::read(fd, text_ + size, kText - 1 - size)) > 0;) size += static_cast<size_t>(n);
@@ -120,7 +138,7 @@ class Layout {
   }
 
   char* text_;
-  Mapping *mappings_, *before_;
+  Mapping *mappings_, *before_, *again_;
   size_t count_ = 0, count_before_ = 0;
 };
 
