@@ -1,6 +1,9 @@
 #include "sdk/anchor.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 namespace stillpoint::sdk {
@@ -9,7 +12,7 @@ namespace {
 using protocol::Anchor;
 
 // What anchor_object.S says in numbers.
-static_assert(sizeof(Anchor) == 11312);
+static_assert(sizeof(Anchor) == 16664);
 static_assert(protocol::kAnchorMagic == 0x524f48434e415053);
 static_assert(protocol::kAnchorVersion == 1 && protocol::kAnchorNoteType == 1);
 
@@ -35,7 +38,23 @@ void put_findings(char (&field)[kSize], const std::vector<Finding>& findings) {
   }
 }
 
+// What was asked of the parent is the parent's to answer, and the thread that was to do it is not here.
+void forget() {
+  Anchor& anchor = stillpoint_anchor_object;
+  anchor.calls = 0;
+  anchor.request_sequence = anchor.done_sequence;
+  anchor.round.asked = anchor.round.joined = anchor.round.resumed = anchor.round.done;
+}
+
 }  // namespace
+
+bool anchor_forget_in_children() {
+  static constinit std::atomic<bool> registered = false;
+  if (registered.exchange(true)) return true;
+  if (::pthread_atfork(nullptr, nullptr, &forget) == 0) return true;
+  registered = false;
+  return false;
+}
 
 AnchorRequest anchor_request() {
   const Anchor& anchor = stillpoint_anchor_object;
@@ -45,6 +64,10 @@ AnchorRequest anchor_request() {
   request.stop = anchor.request_stop != 0;
   request.directory.assign(anchor.request_directory,
                            ::strnlen(anchor.request_directory, sizeof anchor.request_directory));
+  for (const int32_t pid : anchor.request_leave_out) {
+    if (pid == 0) break;
+    request.leave_out.push_back(pid);
+  }
   return request;
 }
 

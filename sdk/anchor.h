@@ -18,6 +18,7 @@ struct AnchorRequest {
   uint64_t sequence = 0;  // 0: there is none
   bool stop = false;
   std::string directory;
+  std::vector<int32_t> leave_out;
 };
 
 // Cheap enough for inner loops: two loads.
@@ -26,10 +27,15 @@ inline bool anchor_request_pending() {
          __atomic_load_n(&stillpoint_anchor_object.done_sequence, __ATOMIC_RELAXED);
 }
 
+// From now on a child of fork(3) begins with an anchor that nobody has asked anything of. False: not this time.
+bool anchor_forget_in_children();
+
 // Shows tools that the program comes by. Calls of several threads at once may count once.
 inline void anchor_count_call() {
   uint64_t& calls = stillpoint_anchor_object.calls;
-  __atomic_store_n(&calls, __atomic_load_n(&calls, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+  const uint64_t before = __atomic_load_n(&calls, __ATOMIC_RELAXED);
+  if (before == 0 && !anchor_forget_in_children()) return;
+  __atomic_store_n(&calls, before + 1, __ATOMIC_RELAXED);
 }
 
 // The pending request, if there is one.

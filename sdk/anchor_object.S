@@ -4,13 +4,13 @@
         .globl  stillpoint_anchor_object
         .hidden stillpoint_anchor_object
         .type   stillpoint_anchor_object, @object
-        .size   stillpoint_anchor_object, 11312
+        .size   stillpoint_anchor_object, 16664
         .balign 64
 stillpoint_anchor_object:
         .quad   0x524f48434e415053              /* kAnchorMagic */
         .long   1                               /* kAnchorVersion */
-        .long   11312                            /* sizeof(Anchor) */
-        .zero   11296
+        .long   16664                            /* sizeof(Anchor) */
+        .zero   16648
 
         .section .note.stillpoint,"aR",@note
         .balign 4

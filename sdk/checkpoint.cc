@@ -26,6 +26,7 @@
 #include "sdk/last_call.h"
 #include "sdk/raw_syscall.h"
 #include "sdk/settings.h"
+#include "sdk/tree_round.h"
 
 namespace stillpoint::sdk {
 namespace {
@@ -130,12 +131,15 @@ Result<int> open_directory(const std::string& path) {
 // One checkpoint, from the hooks to the outcome. Lives on the heap: a new life finds it there as it was.
 class Checkpoint : private ResumeObserver {
  public:
-  Checkpoint(Settings settings, stillpoint_result_t& result) : settings_(std::move(settings)), result_(result) {}
+  Checkpoint(Settings settings, stillpoint_result_t& result)
+      : settings_(std::move(settings)), directory_(settings_.directory), result_(result) {}
 
   stillpoint_code_t run() {
+    round_ = JoinedRound::begin();
+    if (round_ != nullptr) directory_ = round_->directory();
     hooks_ = HookRound::begin();
     if (hooks_.run_pre_dump()) {
-      status_ = dump();
+      status_ = round_ != nullptr ? join() : dump();
       if (restored_) {
         hooks_.run_post_restore();
       } else {
@@ -144,6 +148,7 @@ class Checkpoint : private ResumeObserver {
     } else {
       hooks_.run_post_resume();
       status_ = Status(Code::kAborted, "nothing was checkpointed");
+      if (round_ != nullptr) round_->decline(text_of(hooks_.failures().front()));
     }
     return conclude();
   }
@@ -180,6 +185,27 @@ class Checkpoint : private ResumeObserver {
       return Status();
     }
     return old_life(ending, *conversation);
+  }
+
+  // Somebody else's checkpoint, of a tree that this process is a member of.
+  Status join() {
+    const SignalsBlocked blocked;
+    switch (round_->wait(*this, excluded_ranges(), blocked.before())) {
+      case Ending::kRestored:
+        begin_new_life(round_->restored_info());
+        return Status();
+      case Ending::kReplied:
+        break;
+      default:
+        return Status(Code::kUnavailable,
+                      "the helper that was checkpointing the process tree has gone; the program runs on unchanged");
+    }
+    Status status = round_->status();
+    if (!status.ok()) return status;
+    result_.outcome = STILLPOINT_OUTCOME_RESUMED;
+    result_.sequence = round_->sequence();
+    set_image(round_->image());
+    return status;
   }
 
   // The helper of a program that is pid 1 is its grandchild, and the task in between is to be waited for.
@@ -227,8 +253,7 @@ class Checkpoint : private ResumeObserver {
     last.notes = reply.notes;
     last.findings = reply.findings;
     if (reply.code != STILLPOINT_OK) {
-      const bool known = reply.code > 0 && reply.code <= STILLPOINT_UNAUTHENTICATED;
-      return Status(known ? static_cast<Code>(reply.code) : Code::kUnknown, reply.message);
+      return status_of(reply.code, reply.message);
     }
     result_.outcome = STILLPOINT_OUTCOME_RESUMED;
     result_.sequence = reply.sequence;
@@ -262,6 +287,10 @@ class Checkpoint : private ResumeObserver {
     }
   }
 
+  static std::string text_of(const HookFailure& failure) {
+    return failure.phase + " hook '" + failure.name + "' failed: " + failure.text;
+  }
+
   // What came of it, with the hooks' failures in front.
   stillpoint_code_t conclude() {
     LastCall& last = last_call();
@@ -269,7 +298,7 @@ class Checkpoint : private ResumeObserver {
     for (const HookFailure& failure : hooks_.failures()) {
       if (last.failed_hook.empty()) last.failed_hook = failure.name;
       last.error += last.error.empty() ? "" : "; ";
-      last.error += failure.phase + " hook '" + failure.name + "' failed: " + failure.text;
+      last.error += text_of(failure);
     }
     if (!status_.ok()) {
       last.error += last.error.empty() ? "" : "; ";
@@ -280,7 +309,7 @@ class Checkpoint : private ResumeObserver {
   }
 
   void set_image(const std::string& name) {
-    if (!name.empty()) put_text(result_.image_path, settings_.directory + "/" + name);
+    if (!name.empty()) put_text(result_.image_path, directory_ + "/" + name);
   }
 
   template <size_t kSize>
@@ -291,7 +320,9 @@ class Checkpoint : private ResumeObserver {
   }
 
   const Settings settings_;
+  std::string directory_;  // of the job whose image is made
   stillpoint_result_t& result_;
+  std::unique_ptr<JoinedRound> round_;  // null: this process asked for the checkpoint
   HookRound hooks_;
   Status status_;
   bool restored_ = false;
@@ -320,6 +351,7 @@ Status apply_request(const AnchorRequest& request, bool return_on_stop, Settings
   }
   settings.directory = request.directory;
   settings.stop = settings.stop || (request.stop && !return_on_stop);
+  settings.leave_out = request.leave_out;
   return Status();
 }
 
@@ -360,6 +392,7 @@ stillpoint_code_t take_checkpoint(CheckpointCall& call) {
     code = fail(settings.status());
   } else if (settings->off) {
     result.outcome = STILLPOINT_OUTCOME_OFF;
+    if (const auto round = JoinedRound::begin(); round != nullptr) round->pass();
   } else {
     const NoCancellation no_cancellation;
     std::lock_guard guard(g_checkpoint_lock);

@@ -8,6 +8,7 @@
 
 #include "sdk/anchor.h"
 #include "sdk/checkpoint.h"
+#include "sdk/tree_round.h"
 
 namespace stillpoint::sdk {
 namespace {
@@ -43,7 +44,7 @@ void Checkpointer::schedule() {
 }
 
 bool Checkpointer::due() const {
-  if (anchor_request_pending()) return true;
+  if (anchor_request_pending() || tree_round_pending()) return true;
   const uint64_t next = next_ns_.load(std::memory_order_relaxed);
   return next != UINT64_MAX && now_ns() >= next;
 }

@@ -20,7 +20,7 @@ constexpr uint32_t kVersion = 1, kCheckpoint = 2;
 }
 namespace checkpoint {
 constexpr uint32_t kStop = 2, kKeepLast = 3, kNoEmbed = 4, kExcluded = 5, kSdkThread = 6, kDeadlineMs = 7,
-                   kDirectoryName = 8, kJobId = 9, kHelperFd = 10;
+                   kDirectoryName = 8, kJobId = 9, kHelperFd = 10, kLeaveOut = 14;
 }
 namespace range {
 constexpr uint32_t kStart = 1, kLength = 2;
@@ -192,6 +192,7 @@ void write_checkpoint_request(Writer& writer, const Settings& settings, const st
   write_text(writer, checkpoint::kDirectoryName, settings.directory);
   write_text(writer, checkpoint::kJobId, settings.job_id);
   writer.signed_number(checkpoint::kHelperFd, helper_fd);
+  for (const int32_t pid : settings.leave_out) writer.signed_number(checkpoint::kLeaveOut, pid);
   writer.close(mark);
   writer.close(packet_mark);
 }
@@ -226,6 +227,12 @@ bool read_packet(const void* data, size_t size, Incoming& incoming) {
     }
   }
   return !reader.failed() && incoming.kind != Incoming::Kind::kNone;
+}
+
+Status status_of(int32_t code, const std::string& message) {
+  if (code == STILLPOINT_OK) return Status();
+  const bool known = code > 0 && code <= STILLPOINT_UNAUTHENTICATED;
+  return Status(known ? static_cast<Code>(code) : Code::kUnknown, message);
 }
 
 bool read_reply(const uint8_t* data, size_t size, ReplyContent& reply) {

@@ -3,6 +3,8 @@
 #ifndef STILLPOINT_SDK_MESSAGES_H_
 #define STILLPOINT_SDK_MESSAGES_H_
 
+#include <stillpoint/status.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -62,6 +64,9 @@ struct ReplyContent {
   std::string method, method_reason;
   std::vector<std::string> notes;
 };
+
+// Of a stillpoint_code_t that somebody else wrote.
+Status status_of(int32_t code, const std::string& message);
 
 // Allocates: only when all threads run again.
 bool read_reply(const uint8_t* data, size_t size, ReplyContent& reply);

@@ -15,6 +15,7 @@ struct Settings {
   uint32_t keep_last = 0;
   bool stop = false;
   bool no_embed = false;
+  std::vector<int32_t> leave_out;  // pids
   uint32_t freeze_limit_ms = 0;
   std::string helper;  // path or "unix:PATH"; empty: look for it
   std::string job_id;

@@ -22,11 +22,12 @@ constexpr char kDetails[] =
     "  125  the audit failed\n";
 
 // Findings are the answer here, not an error.
-absl::StatusOr<protocol::FindingList> audit(pid_t pid) {
+absl::StatusOr<protocol::FindingList> audit(pid_t pid, const std::vector<pid_t>& leave_out) {
   RETURN_IF_ERROR(require_process(pid));
   ASSIGN_OR_RETURN(HelperProcess helper, HelperProcess::start({}));
   protocol::Request request;
   request.mutable_audit()->set_pid(pid);
+  for (const pid_t other : leave_out) request.mutable_audit()->add_leave_out(other);
   const absl::StatusOr<HelperReply> answer = helper.ask(request, {});
   if (answer.ok()) return answer->reply.findings();
   protocol::FindingList findings = findings_in(answer.status());
@@ -39,8 +40,11 @@ absl::StatusOr<protocol::FindingList> audit(pid_t pid) {
 int audit_command(const Arguments& arguments) {
   int64_t pid = 0;
   bool json = false;
+  std::vector<pid_t> leave_out;
   Options options("audit --pid P [--json]", "Says what would make a checkpoint of a running program refuse.", kDetails);
-  options.number("pid", "P", 1, INT32_MAX, pid, "the process").flag("json", json, "print the findings as JSON");
+  options.number("pid", "P", 1, INT32_MAX, pid, "the process")
+      .pids("leave-out", leave_out, "a process below it that a checkpoint would leave out; may be given several times")
+      .flag("json", json, "print the findings as JSON");
   std::vector<std::string> operands;
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 0, 0, operands, exit_code)) return exit_code;
@@ -48,7 +52,7 @@ int audit_command(const Arguments& arguments) {
     say("audit: --pid is missing; see stillpoint audit --help");
     return kFailed;
   }
-  const absl::StatusOr<protocol::FindingList> findings = audit(static_cast<pid_t>(pid));
+  const absl::StatusOr<protocol::FindingList> findings = audit(static_cast<pid_t>(pid), leave_out);
   if (!findings.ok()) {
     say_error(findings.status());
     return kFailed;

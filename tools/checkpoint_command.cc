@@ -12,8 +12,10 @@ namespace stillpoint::tools {
 namespace {
 
 constexpr char kDetails[] =
-    "A program that links the SDK is checkpointed by itself, at its next checkpoint() or poll(), with its hooks; any\n"
-    "other one as it stands. Whatever goes wrong, the program runs on and older images stay.\n"
+    "The process is dumped with all processes below it. Those that link the SDK take part at their next checkpoint() "
+    "or\n"
+    "poll(), with their hooks: all of them or none; any other one is dumped as it stands. Whatever goes wrong, the "
+    "program runs on and older images stay.\n"
     "\n"
     "Exit codes:\n"
     "    0  the image is durable; its path is printed\n"
@@ -34,6 +36,9 @@ int checkpoint_command(const Arguments& arguments) {
       .flag("stop", request.stop, "end the process (SIGKILL) once the image is durable")
       .duration("wait", "TIME", request.wait,
                 "how long a program that links the SDK may take to its next call\n(default 60s)")
+      .pids("leave-out", request.leave_out,
+            "a process below it that is not to be part of the image, nor what is\nbelow that one; may be given several "
+            "times")
       .flag("no-hooks", no_hooks, "checkpoint a program that links the SDK without its cooperation")
       .number("keep", "N", 1, 1000000, keep, "afterwards remove all but the newest N images")
       .flag("no-embed", no_embed, "do not store the executable and libraries beside the images");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -33,6 +34,7 @@ absl::StatusOr<CheckpointReport> checkpoint_through_sdk(const CheckpointRequestO
   AnchorRequest request;
   ASSIGN_OR_RETURN(request.directory, absolute_path(options.directory));
   request.stop = options.stop;
+  request.leave_out = options.leave_out;
   request.wait = options.wait;
   absl::StatusOr<AnchorAnswer> answer = request_through_anchor(options.pid, anchor, request);
   if (options.stop && absl::IsNotFound(answer.status())) answer = image_of_stopped(directory, before, answer.status());
@@ -59,6 +61,10 @@ absl::StatusOr<CheckpointReport> checkpoint_directly(const CheckpointRequestOpti
   checkpoint.set_keep_last(options.keep_last);
   checkpoint.set_no_embed(!options.embed);
   checkpoint.set_directory_name(options.directory);
+  checkpoint.set_no_hooks(!options.hooks);
+  for (const pid_t pid : options.leave_out) checkpoint.add_leave_out(pid);
+  checkpoint.set_hooks_wait_ms(static_cast<uint32_t>(
+      std::clamp<int64_t>(absl::ToInt64Milliseconds(options.wait), 1, std::numeric_limits<uint32_t>::max())));
   ProgressLine progress(absl::StrCat("checkpoint of pid ", options.pid));
   ASSIGN_OR_RETURN(HelperReply answer, helper.ask(request, {directory.fd()}, [&](const protocol::Event& event) {
     if (event.bytes_total() > 0) progress.update(event.bytes_done(), event.bytes_total());
@@ -104,7 +110,7 @@ absl::StatusOr<CheckpointReport> checkpoint_process(const CheckpointRequestOptio
   RETURN_IF_ERROR(require_process(options.pid));
   ASSIGN_OR_RETURN(const image::JobDirectory directory, image::JobDirectory::open(options.directory, true));
   if (options.hooks) {
-    ASSIGN_OR_RETURN(const std::optional<uint64_t> anchor, find_anchor(options.pid));
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> anchor, anchor_of(options.pid));
     if (anchor) return checkpoint_through_sdk(options, *anchor, directory);
   }
   return checkpoint_directly(options, directory);

@@ -80,6 +80,18 @@ Options& Options::number(std::string name, std::string metavar, int64_t low, int
       std::move(help));
 }
 
+Options& Options::pids(std::string name, std::vector<pid_t>& target, std::string help) {
+  return value(
+      std::move(name), "PID",
+      [&target](absl::string_view value) {
+        pid_t pid = 0;
+        if (!absl::SimpleAtoi(value, &pid) || pid <= 0) return absl::InvalidArgumentError("is no process id");
+        target.push_back(pid);
+        return absl::OkStatus();
+      },
+      std::move(help));
+}
+
 Options& Options::duration(std::string name, std::string metavar, absl::Duration& target, std::string help) {
   return value(
       std::move(name), std::move(metavar),

@@ -2,6 +2,8 @@
 #ifndef STILLPOINT_TOOLS_OPTIONS_H_
 #define STILLPOINT_TOOLS_OPTIONS_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -26,6 +28,8 @@ class Options {
   Options& text(std::string name, std::string metavar, std::string& target, std::string help);
   Options& number(std::string name, std::string metavar, int64_t low, int64_t high, int64_t& target, std::string help);
   Options& duration(std::string name, std::string metavar, absl::Duration& target, std::string help);
+  // Each occurrence names one more.
+  Options& pids(std::string name, std::vector<pid_t>& target, std::string help);
   // Called once for each occurrence.
   Options& value(std::string name, std::string metavar, Setter setter, std::string help);
   // Options end at the first operand: what follows belongs to another program.

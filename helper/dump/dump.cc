@@ -23,6 +23,7 @@
 #include "helper/dump/manifest_builder.h"
 #include "helper/dump/mapped_files.h"
 #include "helper/dump/member.h"
+#include "helper/dump/member_round.h"
 #include "helper/dump/open_files_reader.h"
 #include "helper/dump/ownership.h"
 #include "helper/dump/page_dump.h"
@@ -57,14 +58,15 @@ std::vector<Range> excluded_ranges(const DumpOptions& options) {
   for (const protocol::MemoryRange& range : options.excluded) {
     ranges.push_back({range.start(), range.start() + range.length()});
   }
-  return excluded_pages(std::move(ranges));
+  return ranges;
 }
 
-// The helper itself, and the task in between that the SDK starts it with where the program is pid 1
-// (sdk/helper_process.cc). A child that executes the tool shares no memory.
+// What the caller leaves out, the helper itself, and the task in between that the SDK starts it with where the program
+// is pid 1 (sdk/helper_process.cc). A child that executes the tool shares no memory.
 std::set<pid_t> not_of_the_program(const DumpOptions& options) {
   std::set<pid_t> pids = {::getpid()};
   if (::getppid() > 0 && sys_kcmp(options.pid, ::getppid(), KCMP_VM, 0, 0) == 0) pids.insert(::getppid());
+  pids.insert(options.leave_out.begin(), options.leave_out.end());
   pids.erase(options.pid);
   return pids;
 }
@@ -73,16 +75,17 @@ std::set<pid_t> not_of_the_program(const DumpOptions& options) {
 class Dump {
  public:
   explicit Dump(const DumpOptions& options)
-      : options_(options),
-        files_(shared_),
-        left_out_(not_of_the_program(options)),
-        excluded_(excluded_ranges(options)) {}
+      : options_(options), files_(shared_), left_out_(not_of_the_program(options)) {}
 
   absl::StatusOr<Findings> audit_only();
   absl::StatusOr<DumpResult> run(int directory_fd, DumpObserver& observer);
+  // What those that wait for the outcome hear when they run again.
+  void fail(const absl::Status& why);
 
  private:
   void read_ahead();
+  absl::Status check_left_out() const;
+  absl::Status run_pre_dump_hooks();
   absl::Status freeze();
   absl::Status enter_members();
   absl::Status read_without_calls();
@@ -111,11 +114,11 @@ class Dump {
   OpenFilesReader files_;
   std::map<pid_t, std::unique_ptr<AddressSpaceReader>> ahead_;
   absl::Time frozen_at_;
+  std::optional<MemberRound> round_;       // outlives frozen_: what it tells is heard by those that run
   std::optional<PauseWatchdog> watchdog_;  // outlives frozen_: letting the threads go is watched too
   std::optional<FrozenTree> frozen_;
   std::vector<std::unique_ptr<Member>> members_;  // the living processes, the root first
   const std::set<pid_t> left_out_;
-  const std::vector<Range> excluded_;
   CopiedPagesDump copied_pages_;
   bool needs_to_stay_frozen_ = false;  // until the pages are written
   bool runs_ = false;                  // the pause is over
@@ -132,18 +135,47 @@ void Dump::read_ahead() {
   }
 }
 
+absl::Status Dump::check_left_out() const {
+  if (options_.leave_out.empty()) return absl::OkStatus();
+  const std::vector<pid_t> tree = list_tree(options_.pid, {});
+  for (const pid_t pid : options_.leave_out) {
+    if (pid != options_.pid && std::find(tree.begin(), tree.end(), pid) != tree.end()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("pid ", pid, " cannot be left out: it is no process below pid ", options_.pid));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Dump::run_pre_dump_hooks() {
+  if (!options_.hooks) return absl::OkStatus();
+  round_.emplace(MemberRound::Options{.root = options_.pid,
+                                      .left_out = left_out_,
+                                      .directory = options_.directory_name,
+                                      .deadline = absl::Now() + options_.hooks_wait,
+                                      .authorize = options_.authorize},
+                 /*caller=*/has_sdk() ? options_.pid : 0);
+  return round_->gather();
+}
+
 absl::Status Dump::freeze() {
   ASSIGN_OR_RETURN(watchdog_, PauseWatchdog::create());
   read_ahead();
   RETURN_IF_ERROR(watchdog_->allow(options_.freeze_limit + kStepLimit));
-  const absl::Time deadline = absl::Now() + options_.freeze_limit;
+  absl::Time deadline = absl::Now() + options_.freeze_limit;
   for (;;) {
     frozen_at_ = absl::Now();
     ASSIGN_OR_RETURN(frozen_, FrozenTree::freeze(options_.pid, left_out_, deadline));
-    if (!has_sdk() || !group_stopped(frozen_->nodes().front().process)) break;
-    // The SDK's thread is to answer, and would not before SIGCONT.
+    const bool waits_for_continue = has_sdk() && group_stopped(frozen_->nodes().front().process);
+    const bool whole = !round_.has_value() || round_->is_whole(*frozen_);
+    if (!waits_for_continue && whole) break;
     RETURN_IF_ERROR(thaw());
-    RETURN_IF_ERROR(wait_until_continued(options_.pid, deadline));
+    // The SDK's thread is to answer, and would not before SIGCONT.
+    if (waits_for_continue) RETURN_IF_ERROR(wait_until_continued(options_.pid, deadline));
+    if (whole) continue;
+    RETURN_IF_ERROR(watchdog_->over());
+    RETURN_IF_ERROR(round_->gather());
+    RETURN_IF_ERROR(watchdog_->allow(options_.freeze_limit + kStepLimit));
+    deadline = absl::Now() + options_.freeze_limit;
   }
   statistics_.set_freeze_ns(nanoseconds(absl::Now() - frozen_at_));
   die_if_stage("frozen");
@@ -169,6 +201,11 @@ absl::Status Dump::enter_members() {
     if (memory == nullptr) memory = std::make_unique<AddressSpaceReader>(mapped_files_, shared_);
     SdkThreadConnection* const sdk = node.pid == options_.pid ? options_.sdk_thread : nullptr;
     members_.push_back(std::make_unique<Member>(node, ++id, tree_, process, std::move(memory), sdk));
+    if (sdk != nullptr) members_.back()->exclude(excluded_ranges(options_));
+    if (!round_.has_value()) continue;
+    ASSIGN_OR_RETURN(std::vector<Range> excluded, round_->excluded_of(node.pid));
+    if (!excluded.empty()) members_.back()->exclude(std::move(excluded));
+    members_.back()->set_restored_info(round_->restored_info_of(node.pid));
   }
   ahead_.clear();
   return absl::OkStatus();
@@ -222,7 +259,7 @@ absl::Status Dump::take_snapshots() {
   die_if_stage("before-snapshot");
   uint64_t bytes = 0;
   const auto find_copies = [&](Member& member) {
-    RETURN_IF_ERROR(member.find_copies(&member == members_.front().get(), shared_, excluded_));
+    RETURN_IF_ERROR(member.find_copies(&member == members_.front().get(), shared_));
     bytes += member.copies().bytes();
     return absl::OkStatus();
   };
@@ -270,6 +307,7 @@ absl::Status Dump::resume(DumpObserver& observer) {
   RETURN_IF_ERROR(thaw());
   RETURN_IF_ERROR(watchdog_->over());
   runs_ = true;
+  if (round_.has_value()) round_->resumed();
   const uint64_t pause = nanoseconds(absl::Now() - frozen_at_);
   statistics_.set_pause_ns(pause);
   observer.resumed(pause);
@@ -289,7 +327,7 @@ absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observe
   uint64_t total = 0, written = 0;
   for (const std::unique_ptr<Member>& member : members_) {
     const uint32_t file = writing.empty() ? kRootFile : static_cast<uint32_t>(writing.size()) + CopiedPagesDump::kFile;
-    ASSIGN_OR_RETURN(const bool any, member->lay_out_pages(file, excluded_));
+    ASSIGN_OR_RETURN(const bool any, member->lay_out_pages(file));
     if (!any) continue;
     writing.push_back(member.get());
     total += member->page_bytes();
@@ -297,6 +335,7 @@ absl::Status Dump::write_pages(image::ImageWriter& writer, DumpObserver& observe
   die_if_stage("writing");
   const Progress progress = [&](uint64_t done, uint64_t /*of_this_one*/) {
     if (!runs_) watchdog_->allow(time_for(total - written - done)).IgnoreError();
+    if (runs_ && round_.has_value()) round_->beat();
     observer.progress(written + done, total);
   };
   std::string why_outside;
@@ -347,6 +386,7 @@ absl::Status Dump::end_processes() {
 }
 
 absl::StatusOr<Findings> Dump::audit_only() {
+  RETURN_IF_ERROR(check_left_out());
   RETURN_IF_ERROR(freeze());
   RETURN_IF_ERROR(read_without_calls());
   if (const absl::Status status = audit(); !status.ok() && findings_.empty()) return status;
@@ -364,6 +404,8 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   RETURN_IF_ERROR(directory.remove_leftovers());
   ASSIGN_OR_RETURN(image::ImageWriter writer, image::ImageWriter::create(directory));
 
+  RETURN_IF_ERROR(check_left_out());
+  RETURN_IF_ERROR(run_pre_dump_hooks());
   RETURN_IF_ERROR(freeze());
   RETURN_IF_ERROR(read_without_calls());
   RETURN_IF_ERROR(audit());
@@ -382,6 +424,7 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   if (options_.stop) RETURN_IF_ERROR(watchdog_->allow(time_for(statistics_.bytes())));
   ASSIGN_OR_RETURN(result.image, publish(directory, ownership, writer));
   result.sequence = writer.sequence();
+  if (round_.has_value()) round_->end(absl::OkStatus(), result.image, result.sequence);
   if (options_.stop) RETURN_IF_ERROR(end_processes());
   RETURN_IF_ERROR(directory.prune(options_.keep_last));
   statistics_.set_total_ns(nanoseconds(absl::Now() - begin));
@@ -390,10 +433,17 @@ absl::StatusOr<DumpResult> Dump::run(int directory_fd, DumpObserver& observer) {
   return result;
 }
 
+void Dump::fail(const absl::Status& why) {
+  if (round_.has_value()) round_->set_failure(why);
+}
+
 }  // namespace
 
 absl::StatusOr<DumpResult> dump(const DumpOptions& options, int directory_fd, DumpObserver& observer) {
-  return Dump(options).run(directory_fd, observer);
+  Dump dump(options);
+  absl::StatusOr<DumpResult> result = dump.run(directory_fd, observer);
+  if (!result.ok()) dump.fail(result.status());
+  return result;
 }
 
 absl::StatusOr<Findings> audit(const DumpOptions& options) { return Dump(options).audit_only(); }

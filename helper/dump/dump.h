@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,10 @@ struct DumpOptions {
   absl::Duration freeze_limit = absl::Seconds(10);
   std::string directory_name;
   std::string job_id;
-  SdkThreadConnection* sdk_thread = nullptr;  // not owned; null for programs without the SDK
+  std::set<pid_t> leave_out;                      // processes below it that are not dumped, nor what is below them
+  bool hooks = true;                              // of members that link the SDK, other than the one that asks
+  absl::Duration hooks_wait = absl::Seconds(60);  // for their next call
+  SdkThreadConnection* sdk_thread = nullptr;      // not owned; null for programs without the SDK
   // Asked once every thread is stopped, before anything is read: the pid may have become another program's, or the
   // program another user's (setuid), since the caller looked. An error ends the dump. Null: no question.
   std::function<absl::Status(pid_t)> authorize;

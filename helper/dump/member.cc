@@ -15,6 +15,7 @@
 #include "helper/dump/process_reader.h"
 #include "helper/dump/thread_reader.h"
 #include "helper/dump/timers_reader.h"
+#include "helper/memory/excluded.h"
 #include "helper/procfs/process_files.h"
 #include "helper/resources/process_audit.h"
 
@@ -125,6 +126,7 @@ absl::Status Member::let_sdk_thread_answer() {
 
 absl::Status Member::ask() {
   RETURN_IF_ERROR(read_threads());
+  if (restored_info_ != 0) process_.mutable_threads(0)->set_restored_info(restored_info_);
   ASSIGN_OR_RETURN(gadgets_, find_gadgets(living_tid_, memory_->mappings()));
   if (has_sdk()) {
     RETURN_IF_ERROR(let_sdk_thread_answer());
@@ -165,8 +167,10 @@ absl::Status Member::ask_other_threads() {
   return absl::OkStatus();
 }
 
-absl::Status Member::find_copies(bool is_root, SharedMemoryRegistry& shared, const std::vector<Range>& excluded) {
-  copies_.emplace(living_tid_, has_sdk() ? excluded : std::vector<Range>());
+void Member::exclude(std::vector<Range> ranges) { excluded_ = excluded_pages(std::move(ranges)); }
+
+absl::Status Member::find_copies(bool is_root, SharedMemoryRegistry& shared) {
+  copies_.emplace(living_tid_, excluded_);
   RETURN_IF_ERROR(copies_->find_in_mappings(*memory_, *space_));
   RETURN_IF_ERROR(copies_->find_in_shared_memory(shared, *calls_));
   if (is_root) return absl::OkStatus();
@@ -214,14 +218,13 @@ absl::Status Member::end_calls() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Member::lay_out_pages(uint32_t file, const std::vector<Range>& excluded) {
+absl::StatusOr<bool> Member::lay_out_pages(uint32_t file) {
   if (is_copied_) return false;
   pages_.emplace(file);
   const pid_t source = snapshot_.has_value() ? snapshot_->pid() : living_tid_;
   ASSIGN_OR_RETURN(const std::vector<procfs::Mapping> mappings, procfs::read_smaps(source));
   RETURN_IF_ERROR(AddressSpaceReader::settle_flags(mappings, snapshot_.has_value(), *space_));
-  RETURN_IF_ERROR(
-      pages_->lay_out(source, memory_->copied_in_pause(), has_sdk() ? excluded : std::vector<Range>(), *space_));
+  RETURN_IF_ERROR(pages_->lay_out(source, memory_->copied_in_pause(), excluded_, *space_));
   return true;
 }
 

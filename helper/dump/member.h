@@ -42,9 +42,13 @@ class Member {
   absl::Status ask();
   // What its timers and pending signals are, late: what the timers do on the way counts.
   absl::Status settle_signals();
+  // Memory that is not saved and comes back as zeroes. To be said before find_copies().
+  void exclude(std::vector<Range> ranges);
+  // Where a new life looks for its RestoredInfo, for a process whose hooks have run but which did not ask for the dump.
+  void set_restored_info(uint64_t address) { restored_info_ = address; }
   // What has to be copied in the pause: shared memory, what a fork does not inherit and, of a small process other than
   // the root, everything.
-  absl::Status find_copies(bool is_root, SharedMemoryRegistry& shared, const std::vector<Range>& excluded);
+  absl::Status find_copies(bool is_root, SharedMemoryRegistry& shared);
   // Unless everything is copied. `why_not`: why there is none. `would_be_adopted`: by a process of the tree, which
   // would see it (trap 4 of the design).
   absl::Status take_snapshot(bool would_be_adopted, std::string& why_not);
@@ -53,7 +57,7 @@ class Member {
   absl::Status end_calls();
 
   // Enters the pages into the model, to be written as pages-`file`.bin; false: there are none.
-  absl::StatusOr<bool> lay_out_pages(uint32_t file, const std::vector<Range>& excluded);
+  absl::StatusOr<bool> lay_out_pages(uint32_t file);
   absl::Status write_pages(image::ImageWriter& writer, const Progress& progress, std::string& why_outside);
   uint64_t page_bytes() const { return pages_.has_value() ? pages_->bytes() : 0; }
   model::AddressSpace& space() const { return *space_; }
@@ -73,6 +77,8 @@ class Member {
   model::AddressSpace* space_ = nullptr;
   std::unique_ptr<AddressSpaceReader> memory_;
   SdkThreadConnection* sdk_;
+  std::vector<Range> excluded_;  // whole pages
+  uint64_t restored_info_ = 0;
   bool stopped_ = false;  // by job control
   pid_t living_tid_ = 0;  // a leader that has left shows neither mappings nor fds
   CodeGadgets gadgets_;

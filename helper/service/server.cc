@@ -132,6 +132,9 @@ absl::StatusOr<protocol::Reply> RequestHandler::checkpoint(const protocol::Check
   options.excluded.assign(request.excluded().begin(), request.excluded().end());
   if (request.deadline_ms() != 0) options.freeze_limit = absl::Milliseconds(request.deadline_ms());
   options.directory_name = request.directory_name();
+  options.hooks = !request.no_hooks();
+  options.leave_out.insert(request.leave_out().begin(), request.leave_out().end());
+  if (request.hooks_wait_ms() != 0) options.hooks_wait = absl::Milliseconds(request.hooks_wait_ms());
   options.job_id = request.job_id();
   options.authorize = [this](pid_t pid) { return authorize(client_, pid); };
   std::optional<ChannelSdkThread> sdk_thread;
@@ -155,6 +158,7 @@ absl::StatusOr<protocol::Reply> RequestHandler::audit(const protocol::AuditReque
   DumpOptions options;
   ASSIGN_OR_RETURN(options.pid, target(request.pid(), pidfd));
   options.authorize = [this](pid_t pid) { return authorize(client_, pid); };
+  options.leave_out.insert(request.leave_out().begin(), request.leave_out().end());
   std::optional<ChannelSdkThread> sdk_thread;
   if (request.has_sdk_thread()) {
     RETURN_IF_ERROR(set_sdk_thread(request.sdk_thread(), /*helper_fd=*/0, options.pid, sdk_thread, options));

@@ -1,4 +1,6 @@
 // The anchor scanner against a program that carries an anchor, and against one that lies about everything.
+#include "helper/protocol/anchor.h"
+
 #include <elf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +11,7 @@
 #include <cstring>
 #include <random>
 
+#include "helper/anchor/scan.h"
 #include "helper/base/syscalls.h"
 #include "tests/tools/command_runner.h"
 #include "tools/console.h"
@@ -27,7 +30,7 @@ class AnchorTest : public ::testing::Test {
     return *program_;
   }
   uint64_t anchor() {
-    const auto found = find_anchor(program_->pid());
+    const auto found = anchor_of(program_->pid());
     EXPECT_TRUE(found.ok()) << found.status();
     EXPECT_TRUE(found.ok() && found->has_value());
     return found.ok() ? found->value_or(0) : 0;
@@ -87,7 +90,7 @@ TEST(AnchorScan, AnOrdinaryProgramHasNone) {
     const auto maps = procfs::read_maps(sleeper.pid());
     return maps.ok() && !maps->empty() && maps->front().name.find("sleep") != std::string::npos;
   }));
-  const auto found = find_anchor(sleeper.pid());
+  const auto found = anchor_of(sleeper.pid());
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_FALSE(found->has_value());
 }
