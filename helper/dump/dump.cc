@@ -304,6 +304,7 @@ absl::Status Dump::thaw() {
 absl::Status Dump::resume(DumpObserver& observer) {
   die_if_stage("before-resume");
   for (const std::unique_ptr<Member>& member : members_) RETURN_IF_ERROR(member->end_calls());
+  RETURN_IF_ERROR(files_.release_copies());
   RETURN_IF_ERROR(thaw());
   RETURN_IF_ERROR(watchdog_->over());
   runs_ = true;

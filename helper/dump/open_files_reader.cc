@@ -13,6 +13,7 @@
 #include "helper/base/syscalls.h"
 #include "helper/base/test_switch.h"
 #include "helper/procfs/process_files.h"
+#include "helper/resources/reopen.h"
 
 namespace stillpoint {
 namespace {
@@ -33,6 +34,11 @@ absl::Status read_position(OpenFileView& view, bool& close_on_exec) {
   close_on_exec = (value & O_CLOEXEC) != 0;
   view.flags = value & ~static_cast<uint32_t>(O_CLOEXEC);
   return absl::OkStatus();
+}
+
+bool is_written_file(const OpenFileView& view) {
+  const bool writable = (view.flags & O_ACCMODE) != O_RDONLY && (view.flags & O_PATH) == 0;
+  return S_ISREG(view.stat.st_mode) && writable && view.fd >= 0;
 }
 
 absl::Status read_owner(const OpenFileView& view, model::OpenFile& out) {
@@ -96,6 +102,7 @@ absl::Status OpenFilesReader::read_descriptor(pid_t pid, pid_t tid, int pidfd, i
     Description& same = descriptions_[known];
     if (same.view.pid == tid) same.view.numbers.push_back(number);
     same.view.shared = same.view.shared || same.view.pid != tid;
+    locks_.add(view, pid, /*of_description=*/false, same.locks);
     table.descriptors[number] = {same.id, close_on_exec};
     return absl::OkStatus();
   }
@@ -109,6 +116,7 @@ absl::Status OpenFilesReader::read_descriptor(pid_t pid, pid_t tid, int pidfd, i
     }
   }
   view.fd = description.copy.get();
+  locks_.add(view, pid, /*of_description=*/true, description.locks);
   description.view = std::move(view);
   table.descriptors[number] = {description.id, close_on_exec};
   descriptions_.push_back(std::move(description));
@@ -136,7 +144,9 @@ bool OpenFilesReader::leads_unseen_to(uint64_t device, uint64_t inode) const {
 }
 
 void OpenFilesReader::audit(Findings& findings) const {
+  locks_.audit(processes_, findings);
   for (const Description& description : descriptions_) {
+    audit_file_locks(description.view, findings);
     if (const OpenFileKind* kind = kind_of(description); kind != nullptr) {
       kind->audit(description.view, *this, findings);
       continue;
@@ -172,15 +182,39 @@ absl::Status OpenFilesReader::dump_description(const Description& description, m
   out.set_kind(std::string(kind->name()));
   out.set_flags(description.view.flags);
   out.set_holder(description.holder);
+  for (const model::FileLock& lock : description.locks) *out.add_locks() = lock;
   RETURN_IF_ERROR(read_owner(description.view, out));
   return kind->dump(description.view, *this, out);
+}
+
+absl::Status OpenFilesReader::release_copies() {
+  for (Description& description : descriptions_) {
+    OpenFileView& view = description.view;
+    if (is_written_file(view)) {
+      // A description of the helper's own does as well, where the file's mode allows one.
+      absl::StatusOr<UniqueFd> own = reopen_fd(view.fd, O_RDONLY | O_NONBLOCK | O_NOATIME, describe(view));
+      if (!own.ok() && description.locks.empty()) continue;
+      if (!own.ok()) {
+        // Nothing is written to it by the helper, so this is the last moment to make it durable.
+        if (::fdatasync(view.fd) != 0 && errno != EINVAL) {
+          return errno_status(errno, absl::StrCat("fdatasync of ", describe(view)));
+        }
+      } else {
+        description.copy = *std::move(own);
+        view.fd = description.copy.get();
+        continue;
+      }
+    }
+    description.copy.reset();
+    view.fd = -1;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status OpenFilesReader::sync_files() const {
   for (const Description& description : descriptions_) {
     const OpenFileView& view = description.view;
-    const bool writable = (view.flags & O_ACCMODE) != O_RDONLY && (view.flags & O_PATH) == 0;
-    if (!S_ISREG(view.stat.st_mode) || !writable || view.fd < 0) continue;
+    if (!is_written_file(view)) continue;
     if (::fdatasync(view.fd) != 0 && errno != EINVAL) {
       return errno_status(errno, absl::StrCat("fdatasync of ", describe(view)));
     }

@@ -15,6 +15,7 @@
 #include "helper/dump/description_index.h"
 #include "helper/dump/shared_memory_registry.h"
 #include "helper/model/model.pb.h"
+#include "helper/resources/file_locks.h"
 #include "helper/resources/open_file_kind.h"
 
 namespace stillpoint {
@@ -30,6 +31,8 @@ class OpenFilesReader : public OpenFileDumpContext {
   // Every finding of every file; those nobody claims are findings too.
   void audit(Findings& findings) const;
   absl::Status dump(model::Tree& tree);
+  // Before the processes run on: a copy of an fd would keep locks held and pipes open that they let go of.
+  absl::Status release_copies();
   // Writable regular files, to be made durable before an image is published (trap 11).
   absl::Status sync_files() const;
 
@@ -49,6 +52,7 @@ class OpenFilesReader : public OpenFileDumpContext {
     pid_t holder = 0;  // the process that view.pid, a thread, is of
     OpenFileView view;
     UniqueFd copy;
+    std::vector<model::FileLock> locks;
   };
   using Inode = std::pair<uint64_t, uint64_t>;  // with its device
   struct Table {
@@ -65,6 +69,7 @@ class OpenFilesReader : public OpenFileDumpContext {
   std::set<pid_t> processes_;
   std::map<pid_t, Table> tables_;  // by the thread they were read of
   std::vector<Description> descriptions_;
+  FileLockLedger locks_;
   DescriptionIndex index_;                         // of descriptions_
   std::map<Inode, std::vector<size_t>> by_inode_;  // indices of descriptions_
   std::set<Inode> starter_objects_;                // the root's standard input, output and error

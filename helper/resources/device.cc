@@ -14,7 +14,6 @@
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
 #include "helper/resources/device.pb.h"
-#include "helper/resources/file_locks.h"
 #include "helper/resources/inherited.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/printable.h"
@@ -94,7 +93,6 @@ class DeviceKind : public OpenFileKind {
   }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const override {
-    audit_file_locks(file, findings);
     if (virtual_device(file) != nullptr) return;
     if (is_ptmx(file)) return findings.add(ptmx_finding(file));
     if (!is_terminal(file)) return findings.add(device_finding(file));

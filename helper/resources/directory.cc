@@ -9,7 +9,6 @@
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
 #include "helper/resources/directory.pb.h"
-#include "helper/resources/file_locks.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/printable.h"
 #include "helper/resources/reopen.h"
@@ -26,7 +25,6 @@ class DirectoryKind : public OpenFileKind {
   bool claims(const OpenFileView& file) const override { return S_ISDIR(file.stat.st_mode); }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext&, Findings& findings) const override {
-    audit_file_locks(file, findings);
     if (link_is_current(file)) return;
     findings.add({"SP-DIRECTORY-DELETED", describe(file),
                   "the directory was removed, or its filesystem unmounted or mounted over, while it was open",

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
-#include "helper/resources/file_locks.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/memfd.pb.h"
 #include "helper/resources/reopen.h"
@@ -25,7 +24,6 @@ class MemfdKind : public OpenFileKind {
   }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext&, Findings& findings) const override {
-    audit_file_locks(file, findings);
     if (file.fd >= 0) return;
     findings.add({"SP-MEMFD-OPAQUE", describe(file), "its memory can only be read where pidfd_getfd is permitted",
                   "let the helper trace the process (same user, or the capability cap_sys_ptrace), on Linux 5.6 or "

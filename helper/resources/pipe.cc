@@ -17,7 +17,6 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
-#include "helper/resources/file_locks.h"
 #include "helper/resources/inherited.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/pipe.pb.h"
@@ -165,7 +164,6 @@ class PipeKind : public OpenFileKind {
   }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const override {
-    audit_file_locks(file, findings);
     const OtherEnd other = other_end(file, context);
     if (other != OtherEnd::kOutside || starters(file, context, other)) return;
     findings.add({"SP-PIPE-EXTERNAL", describe(file),

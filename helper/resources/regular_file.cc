@@ -32,7 +32,6 @@
 #include "helper/resources/detail.h"
 #include "helper/resources/fdinfo.h"
 #include "helper/resources/file_fingerprint.h"
-#include "helper/resources/file_locks.h"
 #include "helper/resources/inherited.h"
 #include "helper/resources/kinds.h"
 #include "helper/resources/printable.h"
@@ -230,7 +229,6 @@ class RegularFileKind : public OpenFileKind {
   }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const override {
-    audit_file_locks(file, findings);
     if (!starters(file, context) && !current_path(file).has_value()) audit_nameless(file, findings);
   }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/model/ids.h"
+#include "helper/resources/file_locks.h"
 
 namespace stillpoint {
 namespace {
@@ -95,6 +96,8 @@ absl::Status OpenFilesRestorer::restore_all() {
     current_holder_ = holder_of(*file);
     RETURN_IF_ERROR(with_context(kind->finish(*file, fd_of(file->id()), *this), file->description()));
   }
+  for (const model::OpenFile& file : tree_.open_files())
+    RETURN_IF_ERROR(retake_file_locks(file, fd_of(file.id()), options_.proc));
   return absl::OkStatus();
 }
 
@@ -131,6 +134,27 @@ absl::Status OpenFilesRestorer::plan_descriptors(const model::FileTable& table, 
     next = number + 1;
   }
   if (first_free_ > next) calls.add("close_range", SYS_close_range, {next, first_free_ - 1, 0});
+  return absl::OkStatus();
+}
+
+absl::Status OpenFilesRestorer::plan_locks(const model::Process& process, CallList& calls) const {
+  const model::FileTable* table = model::find_file_table(tree_, process.file_table());
+  std::map<uint64_t, int> numbers;
+  for (const model::FileDescriptor& descriptor : table->descriptors()) {
+    numbers.try_emplace(descriptor.open_file(), descriptor.number());
+  }
+  for (const model::OpenFile& file : tree_.open_files()) {
+    for (const model::FileLock& lock : file.locks()) {
+      if (lock.kind() != model::FileLock::POSIX || lock.pid() != process.pid()) continue;
+      const auto number = numbers.find(file.id());
+      if (number == numbers.end()) {
+        return absl::DataLossError(
+            absl::StrCat("state.pb: pid ", process.pid(), " has a lock on ", file.description(), " and no fd of it"));
+      }
+      calls.add(absl::StrCat("fcntl(F_SETLK), ", describe(lock), " of ", file.description()), SYS_fcntl,
+                {number->second, F_SETLK, calls.data_of(native_lock(lock))});
+    }
+  }
   return absl::OkStatus();
 }
 

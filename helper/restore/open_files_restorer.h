@@ -37,6 +37,9 @@ class OpenFilesRestorer : public OpenFileRestoreContext {
   // Owners, O_ASYNC and what the kinds queued, as far as it is for the process with that pid to do; once all threads
   // exist.
   void plan_late(int pid, CallList& calls) const;
+  // POSIX locks of the process. A process that closes any fd of a file loses those it has on it, so nothing may be
+  // closed any more.
+  absl::Status plan_locks(const model::Process& process, CallList& calls) const;
   // Seals of memfds, once they are filled.
   void plan_seals(CallList& calls) const;
   const std::map<uint64_t, UniqueFd>& shared_memories() const { return shared_memories_; }

@@ -122,7 +122,10 @@ absl::StatusOr<RestoreResult> restore_in_namespace(Plan& plan, bool as_sibling) 
 
 }  // namespace
 
-absl::StatusOr<RestoreResult> restore(const RestoreOptions& options, int image_fd, bool as_sibling) {
+absl::StatusOr<RestoreResult> restore(const RestoreOptions& the_options, int image_fd, bool as_sibling) {
+  RestoreOptions options = the_options;
+  const UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (proc.valid()) options.proc = absl::StrCat("/proc/self/fd/", proc.get());
   ASSIGN_OR_RETURN(const image::ImageReader image, image::ImageReader::from_fd(image_fd, options.image_name));
   ASSIGN_OR_RETURN(const std::string state, image.read_file(image::kStateName));
   model::Tree tree;

@@ -20,6 +20,7 @@ struct RestoreOptions {
   bool embed = true;       // map stored copies of files that were replaced
   bool new_namespace = false;
   std::vector<std::pair<std::string, std::string>> map_paths;
+  std::string proc = "/proc";  // set by restore(): the restarter's, also where the program gets one of its own
 };
 
 struct RestoreResult {

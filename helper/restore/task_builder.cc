@@ -184,6 +184,7 @@ absl::Status TaskBuilder::build_threads() {
   RETURN_IF_ERROR(plan_late(process_, late, parts_.notes));
   parts_.files.plan_late(pid(), late);
   late.add("close_range of the restorer's fds", SYS_close_range, {parts_.files.first_free_number(), ~0u, 0});
+  RETURN_IF_ERROR(parts_.files.plan_locks(process_, late));
   if (!process_.leader_ended()) plan_thread(process_.threads(0), pid(), parts_.caller, late);
   // Changed credentials make a process undumpable; a restored one is what it was.
   late.add("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, space_.dumpable() == 1 ? 1 : 0, 0, 0, 0});

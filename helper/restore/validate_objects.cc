@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint64_t kMinHugePage = uint64_t{64} << 10;
 constexpr uint64_t kMaxHugePage = uint64_t{16} << 30;  // Linux: MAP_HUGE_16GB
+constexpr uint64_t kMaxOffset = ~uint64_t{0} >> 1;
 // A century: the sum of any few of them is a number of nanoseconds still.
 constexpr int64_t kMaxClock = int64_t{100} * 365 * 24 * 3600 * 1'000'000'000 / 2;
 
@@ -56,6 +57,27 @@ absl::Status check_timers(const model::Process& process) {
   return absl::OkStatus();
 }
 
+absl::Status check_locks(const model::Tree& tree) {
+  std::set<int32_t> living;
+  for (const model::Process& process : tree.processes()) {
+    if (!process.ended()) living.insert(process.pid());
+  }
+  for (const model::OpenFile& file : tree.open_files()) {
+    for (const model::FileLock& lock : file.locks()) {
+      if (lock.kind() == model::FileLock::UNKNOWN || !model::FileLock::Kind_IsValid(lock.kind())) {
+        return damaged("open file ", file.id(), " has a lock of unknown kind ", static_cast<int>(lock.kind()));
+      }
+      if (lock.first() > lock.last() || lock.last() > kMaxOffset) {
+        return damaged("open file ", file.id(), " has a lock on bytes ", lock.first(), "-", lock.last());
+      }
+      if (lock.kind() == model::FileLock::POSIX && !living.contains(lock.pid())) {
+        return damaged("open file ", file.id(), " has a lock of pid ", lock.pid(), ", which is not there");
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status check_clocks(const model::Clocks& clocks) {
   for (const int64_t clock : {clocks.monotonic_ns(), clocks.boottime_ns()}) {
     if (clock < 0 || clock > kMaxClock) return damaged("a clock stands at ", clock, " ns");
@@ -74,6 +96,7 @@ absl::Status validate_objects(const model::Tree& tree) {
   RETURN_IF_ERROR(check_ids(tree.signal_tables(), "signal table"));
   RETURN_IF_ERROR(check_ids(tree.filesystem_contexts(), "filesystem context"));
   RETURN_IF_ERROR(check_page_sizes(tree));
+  RETURN_IF_ERROR(check_locks(tree));
   for (const model::Process& process : tree.processes()) RETURN_IF_ERROR(check_timers(process));
   return check_clocks(tree.clocks());
 }

@@ -104,19 +104,19 @@ TEST_P(Transparency, NewLives) {
 }
 
 TEST_P(Transparency, RefusedCheckpoints) {
-  start("onlooker", {{"LOCKED_FILE", job_.path("locked")}});
+  start("onlooker", {{"REMOVED_DIRECTORY", job_.path("removed")}});
   ASSERT_TRUE(moves_on(6)) << report();
   for (int i = 0; i < rounds(10); ++i) {
     const Outcome outcome = job_.checkpoint();
     ASSERT_NE(outcome.exit_code, 0);
-    ASSERT_THAT(outcome.output, HasSubstr("SP-LOCK-FLOCK"));
+    ASSERT_THAT(outcome.output, HasSubstr("SP-DIRECTORY-DELETED"));
   }
   EXPECT_TRUE(moves_on());
   EXPECT_THAT(complaints(), IsEmpty());
 }
 
 TEST_P(Transparency, RefusedCheckpointsByTheSdk) {
-  start("sdk_onlooker", {{"LOCKED_FILE", job_.path("locked")}});
+  start("sdk_onlooker", {{"REMOVED_DIRECTORY", job_.path("removed")}});
   EXPECT_TRUE(eventually([&] { return count("refused") >= 10 || !job_.running(); })) << report();
   EXPECT_TRUE(moves_on());
   EXPECT_THAT(report(), Not(HasSubstr("checkpointed")));

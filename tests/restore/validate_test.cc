@@ -56,6 +56,28 @@ TEST(Validate, EveryImpossibilityIsNamed) {
     const char* says;
   };
   const Case cases[] = {
+      {"a lock of no kind", [](model::Tree& t) { t.mutable_open_files(0)->add_locks(); }, "unknown kind 0"},
+      {"a lock of a kind to come",
+       [](model::Tree& t) { t.mutable_open_files(0)->add_locks()->set_kind(static_cast<model::FileLock::Kind>(9)); },
+       "unknown kind 9"},
+      {"a lock that ends before it begins",
+       [](model::Tree& t) {
+         model::FileLock& lock = *t.mutable_open_files(0)->add_locks();
+         lock.set_kind(model::FileLock::FLOCK), lock.set_first(2), lock.set_last(1);
+       },
+       "bytes 2-1"},
+      {"a lock behind every file",
+       [](model::Tree& t) {
+         model::FileLock& lock = *t.mutable_open_files(0)->add_locks();
+         lock.set_kind(model::FileLock::FLOCK), lock.set_last(uint64_t{1} << 63);
+       },
+       "a lock on bytes"},
+      {"a lock of nobody",
+       [](model::Tree& t) {
+         model::FileLock& lock = *t.mutable_open_files(0)->add_locks();
+         lock.set_kind(model::FileLock::POSIX), lock.set_pid(7);
+       },
+       "pid 7"},
       {"no process", [](model::Tree& t) { t.clear_processes(); }, "no process"},
       {"tid 0", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_tid(0); }, "leader"},
       {"two of a tid", [](model::Tree& t) { *t.mutable_processes(0)->add_threads() = t.processes(0).threads(0); },

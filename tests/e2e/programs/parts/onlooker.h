@@ -8,9 +8,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -152,8 +152,10 @@ class Onlooker {
   Onlooker(const char* report, bool wall) {
     memory::report_fd = ::open(report, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     prepare_signals();
-    if (const char* file = ::getenv("LOCKED_FILE")) {  // a finding
-      if (::flock(::open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666), LOCK_EX) != 0) std::_Exit(6);
+    if (const char* directory = ::getenv("REMOVED_DIRECTORY")) {  // a finding
+      if (::mkdir(directory, 0777) != 0 || ::open(directory, O_RDONLY | O_CLOEXEC) < 0 || ::rmdir(directory) != 0) {
+        std::_Exit(6);
+      }
     }
     if (::getenv("SUBREAPER") != nullptr && ::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) std::_Exit(6);
     for (int which = 0; which < 5; ++which)
