@@ -38,7 +38,7 @@ if [[ $install == yes ]]; then
   scripts/install-deps.sh || fail "scripts/install-deps.sh did not succeed"
 fi
 
-say "Building into $build"
+say "Building into $build (some minutes; progress in $build.log)"
 generator=()
 if command -v ninja >/dev/null && [[ ! -f $build/CMakeCache.txt ]]; then generator=(-G Ninja); fi
 cmake -S "$root" -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBUILD_TESTING=OFF \

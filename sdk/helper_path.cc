@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -43,12 +44,20 @@ void add_beside_executable(std::vector<std::string>& candidates) {
   add_around(parent(std::string(path, static_cast<size_t>(length))), candidates);
 }
 
+// Whoever reads the error may not know who chose that path.
+std::string origin_of(const std::string& configured) {
+  const char* named = ::secure_getenv("STILLPOINT_HELPER");
+  return named != nullptr && configured == named ? ", which STILLPOINT_HELPER names" : ", which the program names";
+}
+
 }  // namespace
 
 Result<std::string> find_helper(const std::string& configured) {
   if (!configured.empty()) {
     if (::access(configured.c_str(), X_OK) == 0) return configured;
-    return Status(Code::kUnavailable, "cannot start the helper " + configured + ": " + std::strerror(errno));
+    const int error = errno;
+    return Status(Code::kUnavailable,
+                  "cannot start the helper " + configured + origin_of(configured) + ": " + std::strerror(error));
   }
   std::vector<std::string> candidates;
   if (::getauxval(AT_SECURE) == 0) {

@@ -43,15 +43,12 @@ int audit_command(const Arguments& arguments) {
   std::vector<pid_t> leave_out;
   Options options("audit --pid P [--json]", "Says what would make a checkpoint of a running program refuse.", kDetails);
   options.number("pid", "P", 1, INT32_MAX, pid, "the process")
+      .required()
       .pids("leave-out", leave_out, "a process below it that a checkpoint would leave out; may be given several times")
       .flag("json", json, "print the findings as JSON");
   std::vector<std::string> operands;
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 0, 0, operands, exit_code)) return exit_code;
-  if (pid == 0) {
-    say("audit: --pid is missing; see stillpoint audit --help");
-    return kFailed;
-  }
   const absl::StatusOr<protocol::FindingList> findings = audit(static_cast<pid_t>(pid), leave_out);
   if (!findings.ok()) {
     say_error(findings.status());

@@ -33,6 +33,7 @@ int checkpoint_command(const Arguments& arguments) {
   bool no_embed = false;
   Options options("checkpoint --pid P [OPTION]... DIR", "Writes an image of a running program below DIR.", kDetails);
   options.number("pid", "P", 1, INT32_MAX, pid, "the process")
+      .required()
       .flag("stop", request.stop, "end the process (SIGKILL) once the image is durable")
       .duration("wait", "TIME", request.wait,
                 "how long a program that links the SDK may take to its next call\n(default 60s)")
@@ -45,10 +46,6 @@ int checkpoint_command(const Arguments& arguments) {
   std::vector<std::string> operands;
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 1, 1, operands, exit_code)) return exit_code;
-  if (pid == 0) {
-    say("checkpoint: --pid is missing; see stillpoint checkpoint --help");
-    return kFailed;
-  }
   request.pid = static_cast<pid_t>(pid);
   request.directory = without_trailing_slashes(operands[0]);
   request.hooks = !no_hooks;

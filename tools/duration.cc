@@ -18,7 +18,7 @@ constexpr int64_t kLongestHours = int64_t{24} * 3660;  // ten years
 
 absl::Status bad_duration(absl::string_view text) {
   return absl::InvalidArgumentError(
-      absl::StrCat("\"", text, "\" is not a duration: write seconds (90), or 90s, 10m, 2h, 1h30m"));
+      absl::StrCat("\"", text, "\" is not a duration: write seconds (90), or 500ms, 90s, 10m, 2h, 1d, 1h30m"));
 }
 
 // Takes one unit off the front of `rest`; nothing there means seconds.

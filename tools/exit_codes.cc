@@ -8,6 +8,10 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "absl/strings/str_cat.h"
+#include "helper/base/errors.h"
+#include "tools/console.h"
+
 namespace stillpoint::tools {
 
 const char kExitCodeHelp[] =
@@ -20,6 +24,19 @@ const char kExitCodeHelp[] =
     "  127  the program was not found\n";
 
 int exit_code_of_exec_error(int error) { return error == ENOENT || error == ENOTDIR ? kNotFound : kCannotExecute; }
+
+std::string describe_exec_error(const std::string& program, int error) {
+  const std::string name = printable_line(program);
+  const bool is_path = program.find('/') != std::string::npos;
+  if (exit_code_of_exec_error(error) == kNotFound) {
+    if (!is_path) return absl::StrCat("there is no program \"", name, "\" in PATH");
+    if (::access(program.c_str(), F_OK) != 0) return absl::StrCat("there is no program ", name);
+    return absl::StrCat(name, " cannot be executed: the interpreter that it names (#!, or the loader) is missing");
+  }
+  if (error != EACCES) return std::string(errno_status(error, absl::StrCat("execve of ", name)).message());
+  return absl::StrCat(name, is_path ? "" : ", found in PATH,",
+                      " is not executable for you: see its mode (chmod +x) and those of the directories above it");
+}
 
 void end_like(int status) {
   ::fflush(nullptr);

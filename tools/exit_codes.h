@@ -2,6 +2,8 @@
 #ifndef STILLPOINT_TOOLS_EXIT_CODES_H_
 #define STILLPOINT_TOOLS_EXIT_CODES_H_
 
+#include <string>
+
 namespace stillpoint::tools {
 
 // `run` and `restart` otherwise pass on the exit code of the program.
@@ -22,6 +24,8 @@ extern const char kExitCodeHelp[];
 
 // 126 or 127 for an errno of execve(2).
 int exit_code_of_exec_error(int error);
+// Says what is wrong with `program`, a path or a name looked for in PATH, which execvp(3) did not start.
+std::string describe_exec_error(const std::string& program, int error);
 
 // Ends this process as the process with wait status `status` ended: its exit code, or death by the same signal
 // (default action, no core file). Where the signal does not kill us (init of a pid namespace): 128 + signal.

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -80,7 +81,7 @@ absl::StatusOr<std::string> find_helper() {
       STILLPOINT_INSTALLED_HELPER,
   };
   for (const std::string& place : places) {
-    if (::access(place.c_str(), X_OK) == 0) return place;
+    if (::access(place.c_str(), X_OK) == 0) return std::filesystem::path(place).lexically_normal().string();
   }
   return absl::NotFoundError(absl::StrCat("stillpoint-helper is not in any of ", absl::StrJoin(places, ", "),
                                           "; install it there, or set STILLPOINT_HELPER to its path"));
@@ -97,7 +98,7 @@ absl::StatusOr<HelperProcess> HelperProcess::start(const StartOptions& options) 
     }
     ASSIGN_OR_RETURN(UniqueFd socket, connect_to_service(std::string(service)));
     ASSIGN_OR_RETURN(Channel channel, Channel::over(std::move(socket)));
-    return HelperProcess(std::move(channel), 0);
+    return HelperProcess(std::move(channel), 0, helper);
   }
   ASSIGN_OR_RETURN(auto ends, Channel::pair());
   const pid_t parent = ::getpid();
@@ -109,11 +110,11 @@ absl::StatusOr<HelperProcess> HelperProcess::start(const StartOptions& options) 
   spawn.in_child = [end, options, parent] { become_helper_side(end, options, parent); };
   ASSIGN_OR_RETURN(const SpawnedProcess child, spawn_process(spawn));
   if (child.exec_error != 0) return errno_status(child.exec_error, absl::StrCat("execve of ", helper));
-  return HelperProcess(std::move(ends.first), child.pid);
+  return HelperProcess(std::move(ends.first), child.pid, helper);
 }
 
 HelperProcess::HelperProcess(HelperProcess&& other) noexcept
-    : channel_(std::move(other.channel_)), pid_(std::exchange(other.pid_, 0)) {}
+    : channel_(std::move(other.channel_)), pid_(std::exchange(other.pid_, 0)), path_(std::move(other.path_)) {}
 
 HelperProcess::~HelperProcess() {
   if (pid_ == 0) return;
@@ -135,7 +136,12 @@ absl::Status HelperProcess::died() {
   const absl::StatusOr<int> status = wait_for(pid_, absl::Now() + absl::Seconds(5));
   if (!status.ok()) return absl::UnavailableError("the helper closed the conversation without a reply");
   pid_ = 0;
-  return absl::UnavailableError(absl::StrCat("the helper died without a reply (", describe_wait_status(*status), ")"));
+  // A helper that gives up says why before it ends.
+  const std::string doubt =
+      WIFEXITED(*status) ? absl::StrCat("; ", path_, " may not be stillpoint-helper (", path_, " --version tells)")
+                         : "";
+  return absl::UnavailableError(
+      absl::StrCat("the helper died without a reply (", describe_wait_status(*status), ")", doubt));
 }
 
 absl::StatusOr<HelperReply> HelperProcess::ask(const protocol::Request& request, const std::vector<int>& fds,

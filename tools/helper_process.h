@@ -50,10 +50,12 @@ class HelperProcess {
   void kill();
 
  private:
-  HelperProcess(Channel channel, pid_t pid) : channel_(std::move(channel)), pid_(pid) {}
+  HelperProcess(Channel channel, pid_t pid, std::string path)
+      : channel_(std::move(channel)), pid_(pid), path_(std::move(path)) {}
   absl::Status died();
   Channel channel_;
   pid_t pid_ = 0;
+  std::string path_;
 };
 
 // The status a Reply stands for: OK for code 0, else code, message and findings.

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "helper/base/errors.h"
 #include "helper/model/ids.h"
 #include "tools/console.h"
@@ -79,15 +80,28 @@ void append_memory(const model::Tree& tree, const model::Process& process, bool 
   for (const model::Vma& vma : space->vmas()) append_vma(tree, *space, vma, out);
 }
 
+// "/data/x" of "fd 1,2 /data/x": the line has its number already.
+absl::string_view without_numbers(absl::string_view description) {
+  absl::string_view rest = description;
+  if (!absl::ConsumePrefix(&rest, "fd ")) return description;
+  const size_t end = rest.find_first_not_of("0123456789,");
+  if (end == 0 || end == absl::string_view::npos || rest[end] != ' ') return description;
+  return rest.substr(end + 1);
+}
+
 void append_descriptors(const model::Tree& tree, const model::Process& process, std::string& out) {
   const model::FileTable* table = model::find_file_table(tree, process.file_table());
   if (table == nullptr) return;
   absl::StrAppend(&out, "fds        ", table->descriptors_size(), "\n");
+  std::map<uint64_t, int32_t> first_numbers;  // by open file
   for (const model::FileDescriptor& descriptor : table->descriptors()) {
     const model::OpenFile* file = model::find_open_file(tree, descriptor.open_file());
+    const auto [first, is_first] = first_numbers.try_emplace(descriptor.open_file(), descriptor.number());
     absl::StrAppendFormat(
-        &out, "  %8d  %-10s %s%s\n", descriptor.number(), file != nullptr ? printable(file->kind()) : "missing",
-        file != nullptr ? printable(file->description()) : "", descriptor.close_on_exec() ? "  (close-on-exec)" : "");
+        &out, "  %8d  %-10s %s%s%s\n", descriptor.number(), file != nullptr ? printable(file->kind()) : "missing",
+        file != nullptr ? printable(without_numbers(file->description())) : "",
+        file == nullptr || is_first ? "" : absl::StrCat("  (the same open file as fd ", first->second, ")"),
+        descriptor.close_on_exec() ? "  (close-on-exec)" : "");
   }
 }
 
@@ -143,6 +157,13 @@ std::string image_table(const ImageContents& contents, bool all_vmas) {
 
 uint64_t image_bytes(const image::Manifest& manifest) { return total_size(manifest.files()); }
 uint64_t stored_bytes(const image::Manifest& manifest) { return total_size(manifest.stored_files()); }
+
+std::string task_counts(const image::Manifest& manifest) {
+  const uint32_t processes = manifest.process_count();
+  const uint32_t threads = manifest.thread_count();
+  return absl::StrCat(processes > 1 ? absl::StrCat(processes, " processes, ") : "", threads,
+                      threads == 1 ? " thread" : " threads");
+}
 
 std::string vma_permissions(const model::Vma& vma) {
   const bool shared =

@@ -28,6 +28,8 @@ std::string image_json(const ImageContents& contents);
 // Bytes of an image's own files, without the stored executable and libraries.
 uint64_t image_bytes(const image::Manifest& manifest);
 uint64_t stored_bytes(const image::Manifest& manifest);
+// "5 threads" for a single process, else "4 processes, 5 threads".
+std::string task_counts(const image::Manifest& manifest);
 
 // "rw-p" and the like, as /proc/PID/maps writes it.
 std::string vma_permissions(const model::Vma& vma);

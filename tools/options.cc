@@ -65,9 +65,14 @@ Options& Options::text(std::string name, std::string metavar, std::string& targe
       std::move(help));
 }
 
+Options& Options::required() {
+  options_.back().required = true;
+  return *this;
+}
+
 Options& Options::number(std::string name, std::string metavar, int64_t low, int64_t high, int64_t& target,
                          std::string help) {
-  return value(
+  value(
       std::move(name), std::move(metavar),
       [&target, low, high](absl::string_view value) {
         int64_t parsed = 0;
@@ -78,6 +83,8 @@ Options& Options::number(std::string name, std::string metavar, int64_t low, int
         return absl::OkStatus();
       },
       std::move(help));
+  options_.back().takes_number = true;
+  return *this;
 }
 
 Options& Options::pids(std::string name, std::vector<pid_t>& target, std::string help) {
@@ -117,15 +124,30 @@ const Options::Option* Options::find(absl::string_view name) const {
   return it == options_.end() ? nullptr : &*it;
 }
 
+absl::Status Options::check_required(const std::set<const Option*>& given,
+                                     const std::vector<std::string>& operands) const {
+  for (const Option& option : options_) {
+    if (!option.required || given.contains(&option)) continue;
+    const std::string missing = absl::StrCat("--", option.name, " is missing");
+    int64_t number = 0;
+    if (!option.takes_number || operands.empty() || !absl::SimpleAtoi(operands[0], &number)) {
+      return absl::InvalidArgumentError(missing);
+    }
+    return absl::InvalidArgumentError(absl::StrCat(missing, ": did you mean --", option.name, " ", operands[0], "?"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<std::string>> Options::parse(const std::vector<std::string>& arguments) const {
   std::vector<std::string> operands;
+  std::set<const Option*> given;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     const bool is_option = argument.size() > 1 && argument[0] == '-';
     if (argument == "--" || (!is_option && stop_at_operand_)) {
       const size_t first = argument == "--" ? i + 1 : i;
       operands.insert(operands.end(), arguments.begin() + static_cast<std::ptrdiff_t>(first), arguments.end());
-      return operands;
+      break;
     }
     if (!is_option) {
       operands.push_back(argument);
@@ -148,7 +170,9 @@ absl::StatusOr<std::vector<std::string>> Options::parse(const std::vector<std::s
       return absl::InvalidArgumentError(absl::StrCat(dashed, " needs a value: ", dashed, " ", option->metavar));
     }
     RETURN_IF_ERROR(with_context(option->set(value), dashed));
+    given.insert(option);
   }
+  RETURN_IF_ERROR(check_required(given, operands));
   return operands;
 }
 

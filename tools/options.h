@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class Options {
   Options& pids(std::string name, std::vector<pid_t>& target, std::string help);
   // Called once for each occurrence.
   Options& value(std::string name, std::string metavar, Setter setter, std::string help);
+  // The option declared last must be given.
+  Options& required();
   // Options end at the first operand: what follows belongs to another program.
   Options& stop_at_operand();
 
@@ -48,8 +51,11 @@ class Options {
     std::string metavar;  // empty: a flag
     Setter set;
     std::string help;
+    bool required = false;
+    bool takes_number = false;
   };
   const Option* find(absl::string_view name) const;
+  absl::Status check_required(const std::set<const Option*>& given, const std::vector<std::string>& operands) const;
 
   std::string synopsis_;
   std::string summary_;

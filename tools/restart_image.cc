@@ -18,6 +18,7 @@
 #include "tools/child_process.h"
 #include "tools/console.h"
 #include "tools/helper_process.h"
+#include "tools/image_report.h"
 
 namespace stillpoint::tools {
 namespace {
@@ -73,9 +74,8 @@ absl::StatusOr<Restarted> take_over(const ImageReader& image, HelperReply answer
       reply.own_namespace() && reply.inner_pid() != reply.pid()
           ? absl::StrCat("pid ", reply.inner_pid(), " in a pid namespace of its own, ", reply.pid(), " here")
           : absl::StrCat("pid ", reply.pid());
-  say(absl::StrCat("restored ", program_name(manifest), " (", pids, ", ", manifest.thread_count(),
-                   manifest.thread_count() == 1 ? " thread" : " threads", ") from ", image.name(), ", taken ",
-                   format_time(manifest.created_ns()), " on ", printable(manifest.host())));
+  say(absl::StrCat("restored ", program_name(manifest), " (", pids, ", ", task_counts(manifest), ") from ",
+                   image.name(), ", taken ", format_time(manifest.created_ns()), " on ", printable(manifest.host())));
   for (const std::string& note : restarted.notes) say(absl::StrCat("note: ", printable(note)));
   return restarted;
 }

@@ -77,7 +77,7 @@ absl::StatusOr<Started> start_program(const RunOptions& run, const std::string& 
   ASSIGN_OR_RETURN(const SpawnedProcess spawned, spawn_process(spawn));
   Started started;
   if (spawned.exec_error != 0) {
-    say_error(errno_status(spawned.exec_error, absl::StrCat("execve of ", run.program[0])));
+    say(describe_exec_error(run.program[0], spawned.exec_error));
     started.exit_code = exit_code_of_exec_error(spawned.exec_error);
     return started;
   }
@@ -117,6 +117,11 @@ int restart_newest(const RunOptions& run, LifeClaim& claim, const SignalInbox& i
     end_like(signal_number);  // a wait status: killed by that signal
   }
   say_error(restarted.status());
+  if (!absl::IsDataLoss(restarted.status())) {
+    say(absl::StrCat("the images in ", run.directory, " were not found damaged, so the program was not started from ",
+                     "its beginning; mend this and start the same line again"));
+    return kFailed;
+  }
   say(absl::StrCat("there are images in ", run.directory, ", so the program was not started from its beginning; ",
                    "--fresh does that"));
   return kNoUsableImage;
@@ -155,7 +160,8 @@ int run_command(const Arguments& arguments) {
   Options options("run [OPTION]... --dir DIR -- PROGRAM [ARGUMENT]...",
                   "Starts a program, or restarts it from its newest image.", std::string(kDetails) + kExitCodeHelp);
   options.text("dir", "DIR", run.directory, "the checkpoint directory of this job; created when missing")
-      .duration("every", "TIME", run.every, "checkpoint this often: 90, 90s, 10m, 2h")
+      .required()
+      .duration("every", "TIME", run.every, "checkpoint this often: 90, 90s, 10m, 2h, 500ms; 0: never (the\ndefault)")
       .value("on-signal", "SIGNAL", signal_setter(run.on_signal), "checkpoint when this signal is received, e.g. USR1")
       .value("stop-on-signal", "SIGNAL", signal_setter(run.stop_on_signal),
              "on this signal checkpoint, end the program once the image is\ndurable, and exit with 85")
@@ -176,10 +182,6 @@ int run_command(const Arguments& arguments) {
       .stop_at_operand();
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 1, SIZE_MAX, run.program, exit_code)) return exit_code;
-  if (run.directory.empty()) {
-    say("run: --dir is missing; see stillpoint run --help");
-    return kFailed;
-  }
   run.directory = without_trailing_slashes(run.directory);
   run.keep_last = static_cast<uint32_t>(keep);
   run.embed = !no_embed;

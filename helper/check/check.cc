@@ -60,12 +60,10 @@ std::vector<Row> data_rows(const std::string& directory) {
   return {
       {"pagemap_scan", &check::probe_pagemap_scan, "populated pages are found fast, holes and guards exactly",
        "/proc/PID/pagemap, slower; zero pages are written too"},
-      {"userfaultfd_wp_async", &check::probe_userfaultfd_wp_async, "dirty pages are tracked for delta images",
-       "soft-dirty bits, else page hashes"},
       {"openat2", &check::probe_openat2, "no path below an image leads out of it by a symbolic link",
        "each component is opened by itself"},
       {"direct_io", [directory] { return check::probe_direct_io(directory); }, "images are written past the page cache",
-       "written through it, slower"},
+       "images are written through the page cache, slower"},
       {"cgroup_memory", &check::probe_cgroup_memory, "buffers respect the memory limit",
        "a limit, if there is one, is not known in advance"},
   };
@@ -78,10 +76,10 @@ std::vector<Row> credential_rows() {
        "dumpable programs of this user only"},
       {"cap_checkpoint_restore", capability(CAP_CHECKPOINT_RESTORE), "same pids and exe link without a namespace",
        "restart in namespaces of its own"},
-      {"cap_net_admin", capability(CAP_NET_ADMIN), "TCP connections on request, network settings of sockets",
-       "established TCP connections are findings"},
-      {"cap_sys_admin", capability(CAP_SYS_ADMIN), "seccomp filters; clocks without a user namespace",
-       "programs with a seccomp filter are findings"},
+      {"cap_net_admin", capability(CAP_NET_ADMIN), "socket settings that only an administrator may make",
+       "a restart says which could not be set, and refuses where the program needs them"},
+      {"cap_sys_admin", capability(CAP_SYS_ADMIN), "namespaces and clocks without a user namespace",
+       "they need a user namespace, where those are permitted"},
       {"cap_sys_resource", capability(CAP_SYS_RESOURCE), "hard limits above this process's own come back",
        "hard limits are restored as far as this process's own allow"},
   };

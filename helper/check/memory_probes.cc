@@ -1,10 +1,8 @@
 #include <fcntl.h>
 #include <linux/ioctl.h>
-#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,7 +45,6 @@ constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 constexpr uint64_t kPageIsPresent = 1 << 3;
 
 constexpr uint64_t kNoLimit = uint64_t{1} << 62;  // bytes
-constexpr uint64_t kFeatureWpAsync = 1 << 15;     // linux/userfaultfd.h of 6.7
 
 // Two pages, the first of them written.
 class TestPages {
@@ -86,23 +83,6 @@ absl::Status set_own_mm_map() {
   map.exe_fd = ~0U;
   if (::prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0) != 0) return errno_status(errno, "prctl(PR_SET_MM_MAP)");
   return absl::OkStatus();
-}
-
-Probe negotiate_wp_async() {
-  const UniqueFd fd(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY)));
-  if (!fd.valid()) return failed("userfaultfd");
-  uffdio_api api = {};
-  api.api = UFFD_API;
-  api.features = kFeatureWpAsync;
-  if (::ioctl(fd.get(), UFFDIO_API, &api) != 0) return failed("ioctl(UFFDIO_API) with UFFD_FEATURE_WP_ASYNC");
-  const TestPages pages;
-  if (!pages.valid()) return failed("mmap");
-  uffdio_register registration = {};
-  registration.range.start = pages.start();
-  registration.range.len = TestPages::kSize;
-  registration.mode = UFFDIO_REGISTER_MODE_WP;
-  if (::ioctl(fd.get(), UFFDIO_REGISTER, &registration) != 0) return failed("ioctl(UFFDIO_REGISTER) for writes");
-  return yes();
 }
 
 // The directory of this process's memory cgroup and the file with its limit.
@@ -162,8 +142,6 @@ Probe probe_pagemap_scan() {
     return regions == 1 && region.start == pages.start() ? yes() : no("PAGEMAP_SCAN missed a page that was written");
   });
 }
-
-Probe probe_userfaultfd_wp_async() { return in_child(&negotiate_wp_async); }
 
 Probe probe_cgroup_memory() {
   const absl::StatusOr<MemoryCgroup> cgroup = find_memory_cgroup();

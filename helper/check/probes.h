@@ -27,7 +27,6 @@ Probe probe_time_namespace();
 // memory_probes.cc
 Probe probe_set_mm_map();
 Probe probe_pagemap_scan();
-Probe probe_userfaultfd_wp_async();
 Probe probe_cgroup_memory();
 
 // storage_probes.cc

@@ -56,6 +56,21 @@ absl::Status remove_tree_at_depth(int parent, const std::string& name, absl::str
   return absl::OkStatus();
 }
 
+absl::Status open_error(int error, int parent, const std::string& name, absl::string_view call,
+                        absl::string_view label) {
+  const std::string what = absl::StrCat(call, label);
+  struct stat stat = {};
+  if (::fstatat(parent, name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) != 0) return storage_error(error, what);
+  return access_error(error, what, label, stat, Access::kRead);
+}
+
+absl::Status create_error(int error, int parent, absl::string_view call, absl::string_view label) {
+  const std::string what = absl::StrCat(call, label);
+  struct stat stat = {};
+  if (::fstat(parent, &stat) != 0) return storage_error(error, what);
+  return access_error(error, what, label.substr(0, label.rfind('/')), stat, Access::kWrite);
+}
+
 }  // namespace
 
 int open_beneath(int directory, const std::string& name, int flags, mode_t mode) {
@@ -87,7 +102,7 @@ absl::StatusOr<UniqueFd> open_directory(int parent, const std::string& name, abs
   if (!fd.valid() && errno == ELOOP) {
     return absl::DataLossError(absl::StrCat(label, " is a symbolic link, not a directory"));
   }
-  if (!fd.valid()) return storage_error(errno, absl::StrCat("open directory ", label));
+  if (!fd.valid()) return open_error(errno, parent, name, "open directory ", label);
   return fd;
 }
 
@@ -102,7 +117,7 @@ absl::StatusOr<UniqueFd> open_regular(int directory, const std::string& name, ab
   // Looked at before it is opened, since opening a device can do things, and after, since it may have been exchanged.
   if (!S_ISREG(stat.st_mode)) return not_regular(stat, label);
   UniqueFd fd(open_beneath(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | extra_flags));
-  if (!fd.valid()) return storage_error(errno, absl::StrCat("open ", label));
+  if (!fd.valid()) return open_error(errno, directory, name, "open ", label);
   if (::fstat(fd.get(), &stat) != 0) return storage_error(errno, absl::StrCat("stat ", label));
   if (!S_ISREG(stat.st_mode)) return not_regular(stat, label);
   const int flags = ::fcntl(fd.get(), F_GETFL);
@@ -114,14 +129,14 @@ absl::StatusOr<UniqueFd> open_regular(int directory, const std::string& name, ab
 
 absl::StatusOr<UniqueFd> create_regular(int directory, const std::string& name, absl::string_view label) {
   UniqueFd fd(open_beneath(directory, name, O_RDWR | O_CREAT | O_EXCL, 0600));
-  if (!fd.valid()) return storage_error(errno, absl::StrCat("create ", label));
+  if (!fd.valid()) return create_error(errno, directory, "create ", label);
   if (::fchmod(fd.get(), 0600) != 0) return storage_error(errno, absl::StrCat("fchmod ", label));
   return fd;
 }
 
 absl::StatusOr<UniqueFd> create_directory(int parent, const std::string& name, absl::string_view label) {
   if (!is_single_component(name)) return absl::InvalidArgumentError(absl::StrCat(label, " is not a plain file name"));
-  if (::mkdirat(parent, name.c_str(), 0700) != 0) return storage_error(errno, absl::StrCat("mkdir ", label));
+  if (::mkdirat(parent, name.c_str(), 0700) != 0) return create_error(errno, parent, "mkdir ", label);
   // A umask that denies its owner would make a directory that its owner cannot open.
   if (::fchmodat(parent, name.c_str(), 0700, 0) != 0) return storage_error(errno, absl::StrCat("chmod ", label));
   return open_directory(parent, name, label);

@@ -46,7 +46,7 @@ absl::Status no_such_entry(absl::string_view label, absl::string_view name) {
 
 absl::StatusOr<ResolvedImage> resolve_image(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return storage_error(errno, absl::StrCat("open image ", path));
+  if (!fd.valid()) return access_error(errno, absl::StrCat("open image ", path), path, Access::kRead);
   struct stat stat = {};
   if (::fstatat(fd.get(), kManifestName, &stat, AT_SYMLINK_NOFOLLOW) == 0) return ResolvedImage{std::move(fd), path};
   if (names_image(path)) return absl::DataLossError(absl::StrCat(path, "/", kManifestName, " is missing"));
@@ -119,9 +119,9 @@ absl::StatusOr<UniqueFd> ImageReader::open_stored_file(absl::string_view name) c
   const auto& files = manifest_.stored_files();
   const auto entry =
       std::find_if(files.begin(), files.end(), [name](const FileEntry& file) { return file.name() == name; });
-  if (entry == files.end()) return no_such_entry(absl::StrCat(name_, "/../", kStoredFilesName), name);
+  if (entry == files.end()) return no_such_entry(beside_image(name_, kStoredFilesName), name);
   ASSIGN_OR_RETURN(const UniqueFd stored, open_stored_files(fd(), name_));
-  return open_entry(stored.get(), *entry, absl::StrCat(name_, "/../", kStoredFilesName, "/", name));
+  return open_entry(stored.get(), *entry, absl::StrCat(beside_image(name_, kStoredFilesName), "/", name));
 }
 
 std::vector<absl::Status> ImageReader::verify(

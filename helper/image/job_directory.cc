@@ -27,6 +27,23 @@ absl::Status sync_parent(const UniqueFd& directory, absl::string_view path) {
   return sync_file(parent.get(), absl::StrCat("the parent of ", path));
 }
 
+std::string parent_of(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+absl::Status cannot_create(int error, const std::string& path) {
+  const std::string what = absl::StrCat("cannot create checkpoint directory ", path);
+  const std::string parent = parent_of(path);
+  if (error == ENOENT) {
+    return absl::NotFoundError(
+        absl::StrCat(what, ": ", parent, " does not exist; create it first (mkdir -p ", parent, ")"));
+  }
+  return access_error(error, what, parent, Access::kWrite);
+}
+
 // Removes the leftovers in one directory; goes on after an error and returns the first.
 absl::Status remove_leftovers_in(int directory, absl::string_view label) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, list_directory(directory, label));
@@ -45,15 +62,12 @@ absl::StatusOr<JobDirectory> JobDirectory::open(const std::string& path, bool cr
   bool created = false;
   if (create) {
     created = ::mkdir(path.c_str(), 0700) == 0;
-    if (!created && errno == ENOENT) {
-      return errno_status(errno, absl::StrCat("mkdir ", path, " (create the directory it is to be in first)"));
-    }
-    if (!created && errno != EEXIST) return storage_error(errno, absl::StrCat("mkdir ", path));
+    if (!created && errno != EEXIST) return cannot_create(errno, path);
     // A umask that denies its owner would make a directory that its owner cannot open.
     if (created && ::chmod(path.c_str(), 0700) != 0) return storage_error(errno, absl::StrCat("chmod ", path));
   }
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return storage_error(errno, absl::StrCat("open checkpoint directory ", path));
+  if (!fd.valid()) return access_error(errno, absl::StrCat("open checkpoint directory ", path), path, Access::kRead);
   if (created) RETURN_IF_ERROR(sync_parent(fd, path));
   return from_fd(fd.get(), path);
 }

@@ -91,4 +91,13 @@ std::optional<uint64_t> temporary_sequence(absl::string_view name) {
   return sequence;
 }
 
+std::string beside_image(absl::string_view image_label, absl::string_view name) {
+  const size_t slash = image_label.rfind('/');
+  const bool alone = slash == absl::string_view::npos;
+  // A label need not be a path to the image ("."): then this is the way that always leads there.
+  if (!image_sequence(alone ? image_label : image_label.substr(slash + 1)))
+    return absl::StrCat(image_label, "/../", name);
+  return alone ? std::string(name) : absl::StrCat(image_label.substr(0, slash + 1), name);
+}
+
 }  // namespace stillpoint::image

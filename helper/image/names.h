@@ -30,6 +30,9 @@ std::string temporary_name(absl::string_view what);
 // The sequence in a temporary image name; nullopt for every other name.
 std::optional<uint64_t> temporary_sequence(absl::string_view name);
 
+// How an error names what stands beside an image: "ckpt/files" for "ckpt/ckpt-00000042" and "files".
+std::string beside_image(absl::string_view image_label, absl::string_view name);
+
 }  // namespace stillpoint::image
 
 #endif  // STILLPOINT_HELPER_IMAGE_NAMES_H_

@@ -56,7 +56,7 @@ class Verification {
     const absl::StatusOr<UniqueFd> stored = open_stored_files(fd, label);
     if (!stored.ok()) return add(stored.status());
     for (const FileEntry& entry : manifest.stored_files()) {
-      const std::string file = absl::StrCat(label, "/../", kStoredFilesName, "/", entry.name());
+      const std::string file = absl::StrCat(beside_image(label, kStoredFilesName), "/", entry.name());
       const absl::StatusOr<UniqueFd> open = open_entry(stored->get(), entry, file);
       if (open.ok()) {
         check_chunks(open->get(), entry, file);
@@ -85,7 +85,7 @@ class Verification {
 
 absl::StatusOr<ImageView> open_parent(int fd, const Manifest& manifest, absl::string_view label) {
   ImageView parent;
-  parent.label = absl::StrCat(label, "/../", manifest.parent());
+  parent.label = beside_image(label, manifest.parent());
   ASSIGN_OR_RETURN(const UniqueFd job, open_job_of_image(fd, label));
   ASSIGN_OR_RETURN(parent.fd, open_directory(job.get(), manifest.parent(), parent.label));
   ASSIGN_OR_RETURN(parent.manifest, read_manifest(parent.fd.get(), parent.label));
@@ -111,7 +111,7 @@ absl::StatusOr<absl::string_view> read_checked_chunk(ChunkBuffer& buffer, int fd
 
 absl::StatusOr<UniqueFd> open_stored_files(int image, absl::string_view label) {
   ASSIGN_OR_RETURN(const UniqueFd job, open_job_of_image(image, label));
-  const std::string name = absl::StrCat(label, "/../", kStoredFilesName);
+  const std::string name = beside_image(label, kStoredFilesName);
   absl::StatusOr<UniqueFd> stored = open_directory(job.get(), kStoredFilesName, name);
   if (absl::IsNotFound(stored.status())) return absl::DataLossError(absl::StrCat(name, " is missing"));
   return stored;

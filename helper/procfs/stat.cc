@@ -31,6 +31,7 @@ const char* parse_fields(absl::string_view text, Stat& stat) {
   if (!fields.take_field(6, stat.session)) return "session";
   if (!fields.take_field(7, stat.controlling_terminal)) return "tty_nr";
   if (!fields.take_field(8, stat.foreground_group)) return "tpgid";
+  if (!fields.take_field(9, stat.flags)) return "flags";
   if (!fields.take_field(22, stat.start_time_ticks)) return "start time";
   if (!fields.take_field(26, stat.start_code) || !fields.take_field(27, stat.end_code)) return "code range";
   if (!fields.take_field(28, stat.start_stack)) return "start of the stack";

@@ -25,8 +25,8 @@ using model::FileLock;
 
 constexpr absl::string_view kLinePrefix = "lock:";
 constexpr char kReleaseAround[] =
-    "release it in a stillpoint::on_pre_dump hook and take it again in stillpoint::on_post_resume and "
-    "stillpoint::on_post_restore";
+    "when the program can be changed: release it in a stillpoint::on_pre_dump hook and take it again in "
+    "stillpoint::on_post_resume and stillpoint::on_post_restore; else checkpoint when it is released";
 
 FileLock::Kind kind_of(procfs::FileLock::Type type) {
   switch (type) {

@@ -148,25 +148,26 @@ Content compare_content(int fd, const RegularFileDetail& detail) {
   return now->head() == then.head() && now->tail() == then.tail() ? Content::kSame : Content::kDifferent;
 }
 
-absl::Status refused(const model::OpenFile& file, const std::string& path, absl::string_view why) {
+// Whoever restores the file puts its description in front, which has the path it had at the checkpoint.
+absl::Status refused(const RegularFileDetail& detail, const std::string& path, absl::string_view why) {
   return absl::FailedPreconditionError(
-      absl::StrCat(describe(file), ": ", printable(path), " ", why,
+      absl::StrCat(path == detail.path() ? "the file" : printable(path), " ", why,
                    "; put back the file as it was at the checkpoint, or name a copy of it with --map-path OLD=NEW"));
 }
 
-absl::Status check_written_file(const model::OpenFile& file, const RegularFileDetail& detail, const std::string& path,
-                                int fd, const struct stat& now, OpenFileRestoreContext& context) {
+absl::Status check_written_file(const RegularFileDetail& detail, const std::string& path, int fd,
+                                const struct stat& now, OpenFileRestoreContext& context) {
   const uint64_t size = static_cast<uint64_t>(now.st_size);
   if (size < detail.size()) {
-    return refused(file, path,
+    return refused(detail, path,
                    absl::StrCat("is shorter than at the checkpoint (", size, " of ", detail.size(), " bytes)"));
   }
   const bool replaced = now.st_ino != detail.inode() || now.st_dev != detail.device();
   const Content content = compare_content(fd, detail);
   if (replaced && content == Content::kDifferent)
-    return refused(file, path, "was replaced by a file with other content");
+    return refused(detail, path, "was replaced by a file with other content");
   if (replaced && detail.size() == 0 && size > 0) {
-    return refused(file, path,
+    return refused(detail, path,
                    absl::StrCat("was empty at the checkpoint and was replaced by a file of ", size, " bytes"));
   }
   if (replaced) {
@@ -191,14 +192,14 @@ absl::StatusOr<UniqueFd> restore_named(const model::OpenFile& file, const Regula
                                        const std::string& path, OpenFileRestoreContext& context) {
   // O_NONBLOCK: a FIFO in the file's place must not hold up the restore. O_DIRECTORY is left by O_TMPFILE.
   absl::StatusOr<UniqueFd> fd = reopen_path(path, (file.flags() & ~uint32_t{O_DIRECTORY | O_PATH}) | O_NONBLOCK);
-  if (absl::IsNotFound(fd.status())) return refused(file, path, "has vanished since the checkpoint");
+  if (absl::IsNotFound(fd.status())) return refused(detail, path, "has vanished since the checkpoint");
   if (!fd.ok()) return with_context(fd.status(), describe(file));
   struct stat now = {};
   if (::fstat(fd->get(), &now) != 0) return errno_status(errno, absl::StrCat("fstat of ", describe(file)));
-  if (!S_ISREG(now.st_mode)) return refused(file, path, "is no longer a regular file");
+  if (!S_ISREG(now.st_mode)) return refused(detail, path, "is no longer a regular file");
   if (detail.pseudo()) return fd;
   if (writable(file.flags())) {
-    RETURN_IF_ERROR(check_written_file(file, detail, path, fd->get(), now, context));
+    RETURN_IF_ERROR(check_written_file(detail, path, fd->get(), now, context));
   } else {
     compare_read_file(detail, path, now, context);
   }

@@ -18,6 +18,7 @@
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
 #include "helper/tracee/interrupted_call.h"
+#include "helper/tracee/refused_attach.h"
 #include "helper/tracee/stragglers.h"
 
 namespace stillpoint {
@@ -40,15 +41,6 @@ uintptr_t pointer_bits(const void* pointer) { return reinterpret_cast<uintptr_t>
 
 absl::Status ptrace_error(absl::string_view name, pid_t tid) {
   return errno_status(errno, absl::StrCat("ptrace(", name, ") of tid ", tid));
-}
-
-// Another tracer, by pid and name; OK when /proc tells of none.
-absl::Status traced_already(pid_t tid) {
-  const absl::StatusOr<procfs::TaskStatus> status = procfs::read_status(tid, tid);
-  if (!status.ok() || status->tracer_pid == 0) return absl::OkStatus();
-  const absl::StatusOr<procfs::Stat> tracer = procfs::read_stat(status->tracer_pid);
-  return absl::FailedPreconditionError(absl::StrCat("tid ", tid, " is traced already by pid ", status->tracer_pid, " (",
-                                                    tracer.ok() ? tracer->comm : "unknown", ")"));
 }
 
 // Takes the exit status of a dead tracee, which stays a zombie until its tracer does. A process that is our own child
@@ -85,11 +77,7 @@ absl::Status not_stopped(pid_t tid) {
 
 absl::StatusOr<Thread> Thread::seize(pid_t tid, unsigned options) {
   options |= PTRACE_O_TRACESYSGOOD;
-  if (ptrace_raw(PTRACE_SEIZE, tid, 0, options) != 0) {
-    const int error = errno;
-    if (error == EPERM) RETURN_IF_ERROR(traced_already(tid));
-    return errno_status(error, absl::StrCat("ptrace(PTRACE_SEIZE) of tid ", tid));
-  }
+  if (ptrace_raw(PTRACE_SEIZE, tid, 0, options) != 0) return refused_attach(tid, errno);
   return Thread(tid, options);
 }
 

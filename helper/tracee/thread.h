@@ -37,8 +37,8 @@ class Thread {
     bool syscall = false;  // syscall-enter-stop or syscall-exit-stop
   };
 
-  // PTRACE_SEIZE with `options` (PTRACE_O_*; PTRACE_O_TRACESYSGOOD is always added). EPERM is reported with who traces
-  // it already (FAILED_PRECONDITION), where /proc tells.
+  // PTRACE_SEIZE with `options` (PTRACE_O_*; PTRACE_O_TRACESYSGOOD is always added). An error says why and what to
+  // do about it (refused_attach.h).
   static absl::StatusOr<Thread> seize(pid_t tid, unsigned options = 0);
   // Takes over a thread that is being traced by us already (auto-attached by PTRACE_O_TRACECLONE and stopped or about
   // to stop). `options` are those it inherited from its creator.

@@ -1,8 +1,8 @@
 /* Stillpoint's C interface: a program checkpoints itself and comes back inside the same call.
  *
  *   stillpoint_result_t result = STILLPOINT_RESULT_INIT;
- *   if (stillpoint_checkpoint("ckpt", NULL, &result) != STILLPOINT_OK) fprintf(stderr, "%s\n",
- * stillpoint_error_text());
+ *   if (stillpoint_checkpoint("ckpt", NULL, &result) != STILLPOINT_OK)
+ *     fprintf(stderr, "%s\n", stillpoint_error_text());
  *
  * C11, and the stable binary interface under the C++ headers. Every structure begins with its size (the _INIT macros
  * fill it in), so that a program built against an older header works with a newer library and the other way round.
@@ -15,6 +15,7 @@
  * The environment overrides the code (all of it is ignored in setuid and similar programs, AT_SECURE):
  *   STILLPOINT_DIR     the checkpoint directory
  *   STILLPOINT_KEEP    how many images to keep (0: all)
+ *   STILLPOINT_JOB_ID  the job that the directory belongs to; read when the program starts
  *   STILLPOINT_LOG     a file to which one line per checkpoint is appended; "-" is standard error
  *   STILLPOINT_OFF     anything but empty or "0": checkpoints do nothing and say so (STILLPOINT_OUTCOME_OFF)
  *   STILLPOINT_HELPER  path of stillpoint-helper, or "unix:/run/stillpoint/helper.sock" for a service

@@ -80,7 +80,7 @@ TEST_F(FullDisk, NoWritePermission) {
   ASSERT_EQ(::chmod(path().c_str(), 0700), 0);
   EXPECT_THAT(text, HasSubstr("EACCES"));
   EXPECT_THAT(text, HasSubstr(path()));
-  EXPECT_THAT(text, HasSubstr("permission on that file and its directory"));
+  EXPECT_THAT(text, HasSubstr("(mode 0555): "));
   EXPECT_TRUE(verification(path()).ok());
 }
 

@@ -50,5 +50,13 @@ TEST(Names, OnlyHexIsStored) {
   }
 }
 
+TEST(BesideImage, IsAPathThatPeopleKnow) {
+  EXPECT_EQ(beside_image("ckpt/ckpt-00000042", "files"), "ckpt/files");
+  EXPECT_EQ(beside_image("/a/b/ckpt-00000042", "ckpt-00000041"), "/a/b/ckpt-00000041");
+  EXPECT_EQ(beside_image("ckpt-00000042", "files"), "files");
+  EXPECT_EQ(beside_image(".", "files"), "./../files");
+  EXPECT_EQ(beside_image("image", "files"), "image/../files");
+}
+
 }  // namespace
 }  // namespace stillpoint::image

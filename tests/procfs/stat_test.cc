@@ -30,6 +30,7 @@ TEST(ParseStat, HostileCommand) {
   EXPECT_EQ(stat->session, 2586);
   EXPECT_EQ(stat->controlling_terminal, 34816);
   EXPECT_EQ(stat->foreground_group, 7953);
+  EXPECT_EQ(stat->flags, 4194304u);
   EXPECT_EQ(stat->start_time_ticks, 267435u);
   EXPECT_EQ(stat->start_code, 94243233292288u);
   EXPECT_EQ(stat->end_code, 94243233310217u);

@@ -57,7 +57,35 @@ TEST_F(CommandsTest, CheckpointInspectVerifyListAgree) {
   EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
   const CommandResult list = run_command_line(stillpoint({"list", job}, ""));
   EXPECT_THAT(list.out, HasSubstr("sleeper --long"));
+  EXPECT_THAT(list.out, HasSubstr("1 thread "));
   EXPECT_THAT(list.out, HasSubstr("(latest)"));
+  EXPECT_EQ(list.err, "");
+  std::filesystem::remove(job + "/latest");
+  const CommandResult unmarked = run_command_line(stillpoint({"list", job + "/"}, ""));
+  EXPECT_EQ(unmarked.exit_code, 0);
+  EXPECT_THAT(unmarked.err, HasSubstr(job + "/latest is missing, so no image is marked"));
+}
+
+TEST_F(CommandsTest, ListOfNothing) {
+  const CommandResult none = run_command_line(stillpoint({"list", directory_.path()}, ""));
+  EXPECT_EQ(none.exit_code, kNegative);
+  EXPECT_THAT(none.err, HasSubstr("there is no image in " + directory_.path()));
+  EXPECT_EQ(run_command_line(stillpoint({"list", directory_ / "nothing"}, "")).exit_code, kFailed);
+}
+
+TEST_F(CommandsTest, AForgottenOptionIsGuessed) {
+  const CommandResult checkpoint = run_command_line(stillpoint({"checkpoint", "4242", directory_ / "job"}, "ok"));
+  EXPECT_EQ(checkpoint.exit_code, kFailed);
+  EXPECT_THAT(checkpoint.err, HasSubstr("checkpoint: --pid is missing: did you mean --pid 4242?"));
+  EXPECT_THAT(run_command_line(stillpoint({"audit", "5"}, "ok")).err, HasSubstr("did you mean --pid 5?"));
+  EXPECT_THAT(run_command_line(stillpoint({"run", "true"}, "ok")).err, HasSubstr("run: --dir is missing\n"));
+}
+
+TEST_F(CommandsTest, ADirectoryThatCannotBeMade) {
+  const CommandResult nested = run_command_line(stillpoint({"checkpoint", "--pid", pid(), directory_ / "a/b/"}, "ok"));
+  EXPECT_EQ(nested.exit_code, kFailed);
+  EXPECT_THAT(nested.err, HasSubstr("cannot create checkpoint directory " + directory_.path() +
+                                    "/a/b: " + directory_.path() + "/a does not exist; create it first (mkdir -p "));
 }
 
 TEST_F(CommandsTest, VerifyAndInspectNameTheDamage) {
@@ -91,6 +119,14 @@ TEST_F(CommandsTest, AHelperThatDiesIsAnErrorAndNothingIsLeft) {
   EXPECT_EQ(died.exit_code, kFailed);
   EXPECT_THAT(died.err, HasSubstr("SIGKILL"));
   EXPECT_EQ(::kill(sleeper_.pid(), 0), 0);
+}
+
+TEST_F(CommandsTest, AProgramThatIsNoHelperIsDoubted) {
+  CommandSpec spec = stillpoint({"check"}, "");
+  spec.environment[0].second = "/bin/true";
+  const CommandResult result = run_command_line(spec);
+  EXPECT_EQ(result.exit_code, kFailed);
+  EXPECT_THAT(result.err, HasSubstr("(exit code 0); /bin/true may not be stillpoint-helper"));
 }
 
 TEST_F(CommandsTest, AMissingHelperSaysWhereItWasLookedFor) {

@@ -1,5 +1,6 @@
 #include "tools/exit_codes.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -7,8 +8,12 @@
 
 #include <cerrno>
 
+#include "tests/tools/command_runner.h"
+
 namespace stillpoint::tools {
 namespace {
+
+using ::testing::HasSubstr;
 
 // How a process ends that ends like `status`.
 int status_of_end_like(int status, bool with_blocked_and_ignored_signal) {
@@ -51,6 +56,17 @@ TEST(ExitCode, OfExecErrors) {
   EXPECT_EQ(exit_code_of_exec_error(ENOENT), 127);
   EXPECT_EQ(exit_code_of_exec_error(EACCES), 126);
   EXPECT_EQ(exit_code_of_exec_error(ENOEXEC), 126);
+}
+
+TEST(ExecError, SaysWhatIsWrongWithTheProgram) {
+  TemporaryDirectory directory;
+  EXPECT_EQ(describe_exec_error("nosuch", ENOENT), "there is no program \"nosuch\" in PATH");
+  EXPECT_EQ(describe_exec_error("./nosuch", ENOENT), "there is no program ./nosuch");
+  write_file(directory / "script", "#!/nonexistent/interpreter\n");
+  EXPECT_THAT(describe_exec_error(directory / "script", ENOENT), HasSubstr("the interpreter that it names"));
+  EXPECT_THAT(describe_exec_error(directory / "script", EACCES), HasSubstr("script is not executable for you"));
+  EXPECT_THAT(describe_exec_error("tool", EACCES), HasSubstr("tool, found in PATH, is not executable"));
+  EXPECT_THAT(describe_exec_error("tool", ENOEXEC), HasSubstr("tool: ENOEXEC"));
 }
 
 }  // namespace

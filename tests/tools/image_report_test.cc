@@ -70,10 +70,13 @@ ImageContents sample() {
   model::FileDescriptor& descriptor = *table.add_descriptors();
   descriptor.set_number(7);
   descriptor.set_open_file(3);
+  model::FileDescriptor& duplicate = *table.add_descriptors();
+  duplicate.set_number(8);
+  duplicate.set_open_file(3);
   model::OpenFile& open_file = *contents.tree.add_open_files();
   open_file.set_id(3);
   open_file.set_kind("pipe");
-  open_file.set_description("pipe, 12 bytes in it");
+  open_file.set_description("fd 7,8 pipe, 12 bytes in it");
   return contents;
 }
 
@@ -90,6 +93,23 @@ TEST(ImageTable, ShowsProcessesThreadsMemoryAndFds) {
   }
 }
 
+TEST(ImageTable, SaysOnceWhatTwoDescriptorsShare) {
+  const std::string table = image_table(sample(), false);
+  EXPECT_THAT(table, HasSubstr("  7  pipe       pipe, 12 bytes in it\n"));
+  EXPECT_THAT(table, HasSubstr("  8  pipe       pipe, 12 bytes in it  (the same open file as fd 7)\n"));
+}
+
+TEST(TaskCounts, NamesProcessesWhereThereAreSeveral) {
+  image::Manifest manifest;
+  manifest.set_process_count(1);
+  manifest.set_thread_count(1);
+  EXPECT_EQ(task_counts(manifest), "1 thread");
+  manifest.set_thread_count(5);
+  EXPECT_EQ(task_counts(manifest), "5 threads");
+  manifest.set_process_count(4);
+  EXPECT_EQ(task_counts(manifest), "4 processes, 5 threads");
+}
+
 TEST(ImageJson, IsWhatAParserTakes) {
   TemporaryDirectory directory;
   write_file(directory / "image.json", image_json(sample()));
@@ -101,8 +121,8 @@ TEST(ImageJson, IsWhatAParserTakes) {
       "assert [t['tid'] for t in p['threads']]==[4242,4243]\n"
       "assert len(p['vmas'])==4 and p['vmas'][1]['saved_bytes']==0x3000, p['vmas'][1]\n"
       "assert p['vmas'][1]['start']=='0x20000' and p['vmas'][1]['name']=='[heap]'\n"
-      "assert p['fds'][1]=={'fd':7,'open_file':3,'close_on_exec':False,'kind':'pipe','description':'pipe, 12 bytes in "
-      "it','flags':0}\n"
+      "assert p['fds'][1]=={'fd':7,'open_file':3,'close_on_exec':False,'kind':'pipe','description':'fd 7,8 pipe, 12 "
+      "bytes in it','flags':0}\n"
       "assert p['executable']=='/usr/bin/sol\"ver\\n (deleted)' or p['executable']=='/usr/bin/sol\"ver\\n'\n";
   const CommandResult parsed = run_command_line({{"/usr/bin/python3", "-c", script, directory / "image.json"}, {}});
   EXPECT_EQ(parsed.exit_code, 0) << parsed.err;

@@ -34,6 +34,17 @@ TEST_F(OptionsTest, TakesBothSpellings) {
   EXPECT_EQ(wait_, absl::Minutes(2));
 }
 
+TEST_F(OptionsTest, ARequiredOptionIsGuessedFromTheOperands) {
+  int64_t required = 0;
+  options_.number("job", "N", 1, 9000, required, "the job").required();
+  EXPECT_EQ(options_.parse({"4242", "ckpt"}).status().message(), "--job is missing: did you mean --job 4242?");
+  EXPECT_EQ(options_.parse({"ckpt"}).status().message(), "--job is missing");
+  EXPECT_EQ(options_.parse({"--", "ckpt"}).status().message(), "--job is missing");
+  EXPECT_TRUE(options_.parse({"--job", "7", "4242"}).ok());
+  EXPECT_TRUE(options_.parse({"--job=7", "--", "4242"}).ok());
+  EXPECT_TRUE(absl::IsCancelled(options_.parse({"--help"}).status()));
+}
+
 TEST_F(OptionsTest, DoubleDashEndsOptions) {
   const auto operands = options_.parse({"--stop", "--", "--pid", "7"});
   ASSERT_TRUE(operands.ok());

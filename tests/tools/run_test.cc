@@ -159,6 +159,18 @@ TEST_F(RunTest, NoUsableImageStartsNothingAndDeletesNothing) {
   EXPECT_EQ(file_contents(manifest), "nonsense");
 }
 
+// The image is whole; a file that the program needs is not there. Starting afresh would throw work away.
+TEST_F(RunTest, ARestartThatFailsForAnotherReasonDoesNotBlameTheImages) {
+  take();
+  const CommandResult result =
+      run_command_line(run({}, {"bash", "-c", "echo started"}, "fail", "fd 3 /data/x: the file has vanished"));
+  EXPECT_EQ(result.exit_code, kFailed) << result.err;
+  EXPECT_THAT(result.out, Not(HasSubstr("started")));
+  EXPECT_THAT(result.err, HasSubstr("/data/x: the file has vanished"));
+  EXPECT_THAT(result.err, HasSubstr("start the same line again"));
+  EXPECT_THAT(result.err, Not(HasSubstr("--fresh")));
+}
+
 TEST_F(RunTest, AnIdleSdkProgramIsReportedAndNotWaitedForForever) {
   RunningCommand command(run({"--every", "100ms"}, {ANCHORED_PROGRAM, "idle"}));
   ASSERT_TRUE(command.wait_for_err("reached no checkpoint() or poll() within 100ms")) << command.err();

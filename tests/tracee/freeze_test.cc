@@ -124,6 +124,19 @@ TEST(FreezeTest, NotGroupStoppedOtherwise) {
   for (const Thread& thread : frozen.threads()) EXPECT_FALSE(thread.group_stopped());
 }
 
+TEST(FreezeTest, KernelThreadsAreRefusedByName) {
+  constexpr uint64_t kKernelThread = 0x00200000;  // linux/sched.h: PF_KTHREAD
+  for (pid_t pid = 2; pid < 100; ++pid) {
+    const auto stat = procfs::read_stat(pid);
+    if (!stat.ok() || (stat->flags & kKernelThread) == 0) continue;
+    const auto frozen = FrozenProcess::freeze(pid, absl::Now() + kPatience);
+    EXPECT_EQ(frozen.status().code(), absl::StatusCode::kInvalidArgument) << frozen.status();
+    EXPECT_THAT(std::string(frozen.status().message()), HasSubstr("is a kernel thread ("));
+    return;
+  }
+  GTEST_SKIP() << "no kernel thread is to be seen in this pid namespace";
+}
+
 // SIGSTOP that arrives while the process is frozen takes effect when it is let go.
 TEST(FreezeTest, StopSignalWhileFrozen) {
   TargetProcess target({"blocked", "10"});
@@ -157,7 +170,7 @@ TEST(FreezeTest, TracedByAnotherIsRefusedByName) {
   EXPECT_EQ(frozen.status().code(), absl::StatusCode::kFailedPrecondition) << frozen.status();
   EXPECT_THAT(std::string(frozen.status().message()),
               HasSubstr("traced already by pid " + std::to_string(tracer.pid())));
-  EXPECT_THAT(std::string(frozen.status().message()), HasSubstr("(tracee_test)"));
+  EXPECT_THAT(std::string(frozen.status().message()), HasSubstr("(tracee_test), and only one can trace"));
   tracer.kill_and_wait();
   ::close(ready[0]);
   ::close(ready[1]);
