@@ -397,6 +397,7 @@ stillpoint_code_t take_checkpoint(CheckpointCall& call) {
     const NoCancellation no_cancellation;
     std::lock_guard guard(g_checkpoint_lock);
     code = take_locked(call, *settings, result);
+    call.logged = !settings->log.empty();
   }
   hand_over(result, call.result);
   return code;

@@ -11,6 +11,7 @@ struct CheckpointCall {
   const stillpoint_options_t* options = nullptr;  // may be null
   stillpoint_result_t* result = nullptr;          // may be null
   bool return_on_stop = false;                    // a stop that a tool asks for is left to the caller
+  bool logged = false;                            // result: STILLPOINT_LOG has a line about it
   bool stop_requested = false;                    // result: the image is durable and a tool asked the program to stop
 };
 

@@ -8,6 +8,7 @@
 
 #include "sdk/anchor.h"
 #include "sdk/checkpoint.h"
+#include "sdk/last_call.h"
 #include "sdk/tree_round.h"
 
 namespace stillpoint::sdk {
@@ -49,6 +50,19 @@ bool Checkpointer::due() const {
   return next != UINT64_MAX && now_ns() >= next;
 }
 
+// The result of poll() may be ignored; that there is no checkpoint must not stay unknown until it is needed.
+void Checkpointer::report(stillpoint_code_t code, bool logged) {
+  const std::string failure = code == STILLPOINT_OK || logged ? "" : last_call().error;
+  if (!failure.empty() && failure != reported_) {
+    std::string line = "stillpoint: no checkpoint of pid " + std::to_string(::getpid()) + ": " + failure;
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    line += " (the program runs on; STILLPOINT_LOG=FILE keeps a log instead of this line)\n";
+    // One write: lines of several processes do not mix. Where there is no standard error nobody is to be told.
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+  }
+  if (code == STILLPOINT_OK || !failure.empty()) reported_ = failure;
+}
+
 stillpoint_code_t Checkpointer::poll(stillpoint_poll_t& poll, stillpoint_result_t* result) {
   poll = STILLPOINT_POLL_NOTHING_DUE;
   if (!due()) {
@@ -77,6 +91,7 @@ stillpoint_code_t Checkpointer::checkpoint(stillpoint_result_t* result, bool* st
   call.result = result;
   call.return_on_stop = return_on_stop_ && stop_requested != nullptr;
   const stillpoint_code_t code = take_checkpoint(call);
+  if (stop_requested != nullptr) report(code, call.logged);
   schedule();
   if (stop_requested != nullptr) *stop_requested = call.stop_requested;
   return code;

@@ -21,12 +21,14 @@ class Checkpointer {
 
  private:
   void schedule();
+  void report(stillpoint_code_t code, bool logged);
 
   const bool has_directory_, return_on_stop_;
   const std::string directory_, helper_, job_id_;
   const uint64_t every_ns_;
   stillpoint_options_t options_;
   std::atomic<uint64_t> next_ns_{UINT64_MAX};  // CLOCK_MONOTONIC_COARSE
+  std::string reported_;                       // the last failure that was; belongs to whoever polled_by_ names
   std::atomic<pid_t> polled_by_{0};  // process in which a poll is taking a checkpoint: not the parent of a fork
 };
 

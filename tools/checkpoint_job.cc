@@ -28,7 +28,9 @@ namespace {
   if (::getppid() != supervisor) ::_exit(kFailed);
   const absl::StatusOr<CheckpointReport> report = checkpoint_process(options);
   if (!report.ok()) {
-    say(failure_line(report.status()));
+    // A program that came to its end just then is no failure to be told of as one.
+    const bool ended = !require_process(options.pid).ok();
+    say(ended ? absl::StrCat("no checkpoint: pid ", options.pid, " ended just then") : failure_line(report.status()));
     ::_exit(kFailed);
   }
   for (const std::string& note : report->notes) say(absl::StrCat("note: ", printable(note)));

@@ -16,10 +16,10 @@ namespace stillpoint::tools {
 
 struct CheckpointRequestOptions {
   pid_t pid = 0;
-  std::string directory;  // of the job; created when it is not there
-  bool stop = false;      // end the program once the image is durable
+  std::string directory;         // of the job; created when it is not there
+  bool stop = false;             // end the program once the image is durable
   std::vector<pid_t> leave_out;  // processes below it
-  bool hooks = true;      // false: do not look for the SDK
+  bool hooks = true;             // false: do not look for the SDK
   bool embed = true;
   uint32_t keep_last = 0;                   // 0: all
   absl::Duration wait = absl::Seconds(60);  // for the next call of a program that links the SDK

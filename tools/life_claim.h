@@ -13,11 +13,18 @@
 
 namespace stillpoint::tools {
 
+struct ClaimOptions {
+  std::string job_id;      // empty: as the environment names it
+  bool take_over = false;  // of a directory that belongs to another job
+  bool beside = false;     // a life of this job that still runs on this machine
+};
+
 class LifeClaim {
  public:
-  // Before there is a process. `job_id`: empty: as the environment names it. FAILED_PRECONDITION: the directory belongs
-  // to another job. Where it cannot be written one line says so, and the claim claims nothing.
-  static absl::StatusOr<LifeClaim> begin(const std::string& job_directory, const std::string& job_id, bool take_over);
+  // Before there is a process. FAILED_PRECONDITION: the directory belongs to another job, or its program still runs on
+  // this machine: the two would write the same files. One that has been killed is waited for. Where the directory
+  // cannot be written one line says so, and the claim claims nothing.
+  static absl::StatusOr<LifeClaim> begin(const std::string& job_directory, const ClaimOptions& options);
   LifeClaim(LifeClaim&& other) noexcept;
   LifeClaim& operator=(LifeClaim&&) = delete;
   ~LifeClaim() { withdraw(); }

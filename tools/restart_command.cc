@@ -28,8 +28,7 @@ constexpr char kDetails[] =
 int restart_command(const Arguments& arguments) {
   RestartOptions restart;
   bool no_embed = false;
-  std::string job_id;
-  bool take_over = false;
+  ClaimOptions ownership;
   Options options("restart [OPTION]... DIR|IMAGE", "Brings a program back from an image.", kDetails);
   options
       .flag("no-embed", no_embed,
@@ -40,8 +39,9 @@ int restart_command(const Arguments& arguments) {
       .flag("fallback", restart.fallback, "when the latest image is damaged, take the newest that verifies")
       .flag("new-namespace", restart.new_namespace,
             "give the program a pid namespace of its own even when its pids\nare free")
-      .text("job-id", "ID", job_id, "the job that DIR belongs to (default: as the batch system names it)")
-      .flag("take-over", take_over, "go on in a directory that belongs to another job");
+      .text("job-id", "ID", ownership.job_id, "the job that DIR belongs to (default: as the batch system names it)")
+      .flag("take-over", ownership.take_over, "go on in a directory that belongs to another job")
+      .flag("beside", ownership.beside, "even when the program of the image still runs on this machine");
   std::vector<std::string> operands;
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 1, 1, operands, exit_code)) return exit_code;
@@ -50,7 +50,7 @@ int restart_command(const Arguments& arguments) {
   const std::string directory = job_directory_of(operands[0]);
   const absl::StatusOr<UniqueFd> lock = lock_job(directory);
   const absl::StatusOr<SignalInbox> inbox = lock.ok() ? SignalInbox::open() : lock.status();
-  absl::StatusOr<LifeClaim> claim = inbox.ok() ? LifeClaim::begin(directory, job_id, take_over) : inbox.status();
+  absl::StatusOr<LifeClaim> claim = inbox.ok() ? LifeClaim::begin(directory, ownership) : inbox.status();
   if (!claim.ok()) {
     say_error(claim.status());
     return kFailed;

@@ -19,6 +19,7 @@
 #include "tools/duration.h"
 #include "tools/exit_codes.h"
 #include "tools/helper_process.h"
+#include "tools/job_line.h"
 #include "tools/leaked_fds.h"
 #include "tools/life_claim.h"
 #include "tools/options.h"
@@ -72,7 +73,7 @@ absl::StatusOr<Started> start_program(const RunOptions& run, const std::string& 
   spawn.path = run.program[0];
   spawn.arguments = run.program;
   spawn.environment = {{"STILLPOINT_DIR", directory}, {"STILLPOINT_KEEP", absl::StrCat(run.keep_last)}};
-  if (!run.job_id.empty()) spawn.environment.emplace_back("STILLPOINT_JOB_ID", run.job_id);
+  if (!run.ownership.job_id.empty()) spawn.environment.emplace_back("STILLPOINT_JOB_ID", run.ownership.job_id);
   spawn.in_child = [supervisor] { allow_our_helper(supervisor); };
   ASSIGN_OR_RETURN(const SpawnedProcess spawned, spawn_process(spawn));
   Started started;
@@ -142,10 +143,17 @@ absl::StatusOr<int> run_job(const RunOptions& run) {
   ASSIGN_OR_RETURN(const std::vector<uint64_t> sequences, directory.sequences());
   const bool restarts = !run.fresh && !sequences.empty();
   if (!restarts) RETURN_IF_ERROR(check_writable(directory));
-  ASSIGN_OR_RETURN(LifeClaim claim, LifeClaim::begin(run.directory, run.job_id, run.take_over));
+  ASSIGN_OR_RETURN(LifeClaim claim, LifeClaim::begin(run.directory, run.ownership));
   ASSIGN_OR_RETURN(const SignalInbox inbox, SignalInbox::open());
-  if (restarts) return restart_newest(run, claim, inbox);
+  if (restarts) {
+    if (const std::optional<std::string> line = other_line(directory, run.program); line.has_value()) {
+      say(absl::StrCat("note: ", run.directory, " holds images of another line, which goes on: ", printable(*line),
+                       " (--fresh starts yours)"));
+    }
+    return restart_newest(run, claim, inbox);
+  }
   ASSIGN_OR_RETURN(const std::string absolute, absolute_path(run.directory));
+  if (const absl::Status remembered = remember_line(directory, run.program); !remembered.ok()) say_error(remembered);
   ASSIGN_OR_RETURN(Started started, start_program(run, absolute));
   if (started.exit_code != kSuccess) return started.exit_code;
   return supervise(run, std::move(started.program), claim, inbox);
@@ -177,8 +185,9 @@ int run_command(const Arguments& arguments) {
       .value(
           "map-path", "OLD=NEW", [&](absl::string_view value) { return parse_path_mapping(value, run.map_paths); },
           "at a restart, files below OLD are now below NEW")
-      .text("job-id", "ID", run.job_id, "the job that DIR belongs to (default: as the batch system names it)")
-      .flag("take-over", run.take_over, "go on in a directory that belongs to another job")
+      .text("job-id", "ID", run.ownership.job_id, "the job that DIR belongs to (default: as the batch system names it)")
+      .flag("take-over", run.ownership.take_over, "go on in a directory that belongs to another job")
+      .flag("beside", run.ownership.beside, "even when the program of this directory still runs on this machine")
       .stop_at_operand();
   int exit_code = kFailed;
   if (!parse_or_explain(options, arguments, 1, SIZE_MAX, run.program, exit_code)) return exit_code;

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "helper/base/unique_fd.h"
 #include "tools/checkpoint_job.h"
+#include "tools/life_claim.h"
 #include "tools/supervisor.h"
 
 namespace stillpoint::tools {
@@ -26,9 +27,8 @@ struct RunOptions {
   int on_signal = 0;                            // checkpoint; 0: none
   int stop_on_signal = 0;                       // checkpoint, end the program, exit 85; 0: none
   bool embed = true;
-  std::string job_id;      // empty: as the environment names it
-  bool keep_fds = false;   // let the program inherit pipes and sockets of our starter's
-  bool take_over = false;  // of another job's directory
+  bool keep_fds = false;  // let the program inherit pipes and sockets of our starter's
+  ClaimOptions ownership;
   std::vector<std::pair<std::string, std::string>> map_paths;
   std::vector<std::string> program;
 };

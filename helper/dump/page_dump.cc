@@ -135,7 +135,7 @@ absl::Status PageDump::write_from_snapshot(Snapshot& snapshot, const std::vector
   ASSIGN_OR_RETURN(const UniqueFd file, writer.create_file(image::pages_name(file_)));
   const bool direct = set_direct(file.get());
   std::vector<uint64_t> checksums;
-  const absl::Status status =
+  absl::Status status =
       write_by_worker(snapshot, mappings, gadgets, space, file.get(), direct, progress, checksums);
   if (!status.ok()) {
     // A full disk stays full however the pages are read, and a dead snapshot cannot be read at all.

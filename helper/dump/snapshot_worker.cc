@@ -106,6 +106,7 @@ absl::StatusOr<SnapshotWorker> start_worker(Snapshot& snapshot, const std::vecto
                                             const std::vector<int>& fds, const CodeGadgets& gadgets) {
   ASSIGN_OR_RETURN(WorkerSession session, WorkerSession::create({.thread_count = 1, .io_threads = kIoThreads}));
   std::vector<Range> taken;
+  taken.reserve(mappings.size());
   for (const procfs::Mapping& mapping : mappings) taken.push_back({mapping.start, mapping.end});
   ASSIGN_OR_RETURN(const uint64_t base, find_free_region(std::move(taken), session.region_size()));
   RETURN_IF_ERROR(session.place(base));

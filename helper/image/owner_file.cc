@@ -17,7 +17,7 @@
 namespace stillpoint::image {
 namespace {
 
-constexpr size_t kMaxOwnerSize = 256 * 1024;
+constexpr size_t kMaxOwnerSize = size_t{256} * 1024;
 constexpr absl::string_view kTitle = "stillpoint owner 1\n";
 
 // Tabs between fields; CHexEscape writes none of its own.

@@ -210,6 +210,7 @@ absl::StatusOr<std::vector<pid_t>> WorkerSession::spawn(absl::Span<const pid_t> 
   }
   RETURN_IF_ERROR(main().spawn(spawns));
   std::vector<pid_t> started;
+  started.reserve(spawns.size());
   for (const worker::Spawn& spawn : spawns) started.push_back(spawn.spawned_tid);
   return started;
 }

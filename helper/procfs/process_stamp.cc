@@ -1,9 +1,13 @@
 #include "helper/procfs/process_stamp.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <memory>
 
+#include "absl/strings/numbers.h"
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
 #include "helper/procfs/scan.h"
@@ -27,6 +31,13 @@ absl::StatusOr<ProcessStamp> stamp_of(pid_t pid, const Stat& stat) {
   stamp.pid = status.namespace_pids.empty() ? pid : status.namespace_pids.back();
   stamp.start_ms = static_cast<int64_t>(stat.start_time_ticks) * kTickMs - boottime_offset_ms();
   return stamp;
+}
+
+bool is_running_as(pid_t pid, const ProcessStamp& process) {
+  const absl::StatusOr<Stat> stat = read_stat(pid);
+  if (!stat.ok() || stat->state == 'Z' || stat->state == 'X') return false;
+  const absl::StatusOr<ProcessStamp> found = stamp_of(pid, *stat);
+  return found.ok() && same_process(*found, process);
 }
 
 }  // namespace
@@ -55,11 +66,29 @@ absl::StatusOr<std::vector<ProcessStamp>> read_lineage(pid_t pid) {
   return lineage;
 }
 
-bool still_runs(const ProcessStamp& process) {
-  const absl::StatusOr<Stat> stat = read_stat(process.pid);
-  if (!stat.ok() || stat->state == 'Z' || stat->state == 'X') return false;
-  const absl::StatusOr<ProcessStamp> found = stamp_of(process.pid, *stat);
-  return found.ok() && same_process(*found, process);
+bool still_runs(const ProcessStamp& process) { return is_running_as(process.pid, process); }
+
+std::optional<pid_t> find_process(const ProcessStamp& process) {
+  if (still_runs(process)) return process.pid;
+  struct Close {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  const std::unique_ptr<DIR, Close> proc(::opendir("/proc"));
+  if (proc == nullptr) return std::nullopt;
+  while (const dirent* entry = ::readdir(proc.get())) {
+    pid_t pid = 0;
+    if (absl::SimpleAtoi(entry->d_name, &pid) && is_running_as(pid, process)) return pid;
+  }
+  return std::nullopt;
+}
+
+bool is_ending(pid_t pid) {
+  constexpr uint32_t kExiting = 0x4;  // PF_EXITING, Linux: include/linux/sched.h
+  constexpr uint64_t kKill = uint64_t{1} << (SIGKILL - 1);
+  const absl::StatusOr<Stat> stat = read_stat(pid);
+  const absl::StatusOr<TaskStatus> status = read_status(pid, pid);
+  return !stat.ok() || !status.ok() || (stat->flags & kExiting) != 0 || (status->pending & kKill) != 0 ||
+         (status->shared_pending & kKill) != 0;
 }
 
 absl::StatusOr<int64_t> parse_boottime_offset_ms(absl::string_view text) {

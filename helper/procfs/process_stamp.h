@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,6 +26,10 @@ absl::StatusOr<ProcessStamp> read_stamp(pid_t pid);
 absl::StatusOr<std::vector<ProcessStamp>> read_lineage(pid_t pid);
 // False where the process has ended, is a zombie, or has another number in this pid namespace.
 bool still_runs(const ProcessStamp& process);
+// The number it has here, in whatever pid namespace below it lives; nullopt where it has ended, or is not to be seen.
+std::optional<pid_t> find_process(const ProcessStamp& process);
+// True for one that has been killed and is being taken down: a large one takes a while.
+bool is_ending(pid_t pid);
 
 // CLOCK_BOOTTIME of this process's time namespace minus the host's, from the text of /proc/PID/timens_offsets.
 absl::StatusOr<int64_t> parse_boottime_offset_ms(absl::string_view text);

@@ -47,7 +47,7 @@ class CallList {
     return data(std::string(reinterpret_cast<const char*>(&value), sizeof value));
   }
   // A terminating zero byte is added.
-  DataRef text(std::string value) { return data(value + '\0'); }
+  DataRef text(const std::string& value) { return data(value + '\0'); }
 
   Call& add(std::string what, long number, std::vector<Argument> arguments) {
     calls_.push_back({std::move(what), number, std::move(arguments), false, false});

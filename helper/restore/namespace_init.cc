@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -25,9 +26,11 @@ namespace {
 
 constexpr size_t kMaxReport = size_t{64} * 1024;
 
-void close_all_but(int fd) {
-  if (fd > 0) ::syscall(SYS_close_range, 0, fd - 1, 0);
-  ::syscall(SYS_close_range, fd + 1, ~0u, 0);
+// The standard streams stay, as long as the program runs: to the next checkpoint this is the program's starter, and
+// what it holds is what a further restart gives the program anew.
+void close_all_but_streams_and(int fd) {
+  if (fd > STDERR_FILENO + 1) ::syscall(SYS_close_range, STDERR_FILENO + 1, fd - 1, 0);
+  ::syscall(SYS_close_range, std::max(fd, STDERR_FILENO) + 1, ~0u, 0);
 }
 
 }  // namespace
@@ -69,7 +72,7 @@ absl::StatusOr<InitReport> receive_report(int socket) {
 }
 
 void run_as_init(pid_t root, UniqueFd status_pipe) {
-  close_all_but(status_pipe.get());
+  close_all_but_streams_and(status_pipe.get());
   for (;;) {
     int status = 0;
     const pid_t pid = ::waitpid(-1, &status, __WALL);
@@ -81,6 +84,7 @@ void run_as_init(pid_t root, UniqueFd status_pipe) {
     const ssize_t written = ::write(status_pipe.get(), &status, sizeof status);
     static_cast<void>(written);
     status_pipe.reset();
+    ::syscall(SYS_close_range, STDIN_FILENO, STDERR_FILENO, 0);
   }
 }
 

@@ -85,7 +85,7 @@ absl::StatusOr<RestoreResult> restore_in_namespace(Plan& plan, bool as_sibling) 
   ASSIGN_OR_RETURN(const NamespaceChoice choice, unshare_identity());
   plan.caller.own_user_namespace = choice.user;
   if (choice.user) {
-    plan.notes.push_back(
+    plan.notes.emplace_back(
         "restored in a user namespace: supplementary groups and files of other owners are not as before");
     RETURN_IF_ERROR(check_credentials(plan.tree, plan.caller));
   }

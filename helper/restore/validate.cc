@@ -26,7 +26,7 @@ namespace {
 constexpr uint64_t kTaskSize = 0x7ffffffff000;
 constexpr int kMaxPid = 1 << 22;  // Linux: PID_MAX_LIMIT
 constexpr int kMaxDescriptor = 1 << 26;
-constexpr size_t kMaxXstate = 64 * 1024;
+constexpr size_t kMaxXstate = size_t{64} * 1024;
 constexpr size_t kMinXstate = 512 + 64;  // legacy area and XSAVE header
 constexpr size_t kSiginfoSize = 128;
 constexpr size_t kSigactionSize = 32;

@@ -30,7 +30,7 @@ struct VdsoPlan {
 absl::StatusOr<VdsoPlan> plan_vdso(const model::Process& process, const model::AddressSpace& space,
                                    const std::vector<procfs::Mapping>& now, absl::string_view current,
                                    uint64_t free_address, CallList& calls);
-inline constexpr uint64_t kVdsoRoom = 256 * 1024;
+inline constexpr uint64_t kVdsoRoom = uint64_t{256} * 1024;
 
 // Function name -> offset, from the dynamic symbols of a vDSO. Malformed input gives fewer symbols.
 std::map<std::string, uint64_t> vdso_functions(absl::string_view elf);

@@ -150,7 +150,7 @@ absl::Status Listener::accept_one() {
   if (::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) {
     return errno_status(errno, "getsockopt(SO_PEERCRED)");
   }
-  if (const absl::Status room = room_for(peer.uid); !room.ok()) {
+  if (absl::Status room = room_for(peer.uid); !room.ok()) {
     refuse(std::move(connection), room);
     return room;
   }

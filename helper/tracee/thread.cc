@@ -184,7 +184,7 @@ absl::Status Thread::detach() {
   const pid_t tid = std::exchange(tid_, 0);
   stopped_ = false;
   if (ptrace_raw(PTRACE_DETACH, tid, 0, 0) == 0) return absl::OkStatus();
-  const absl::Status error = ptrace_error("PTRACE_DETACH", tid);
+  absl::Status error = ptrace_error("PTRACE_DETACH", tid);
   reap(tid);  // ESRCH: killed while it was stopped
   return error;
 }

@@ -80,7 +80,7 @@ TEST_P(Generations, WhileTheOriginalHasThePid) {
   ASSERT_EQ(checkpoint.exit_code, 0) << checkpoint.output;
   // Both have one output: the first must not write while the second does.
   job.program().signal(SIGSTOP);
-  const pid_t pid = job.restart();
+  const pid_t pid = job.restart({"--beside"});
   ASSERT_GT(pid, 0) << job.said();
   EXPECT_NE(pid, job.program().pid());
   EXPECT_THAT(job.said(), HasSubstr("in a pid namespace of its own"));

@@ -29,7 +29,7 @@ TEST_P(Lives, AnOlderOneIsRefusedByName) {
   const pid_t old_life = job_.program().pid();
   ASSERT_EQ(checkpoint(old_life).exit_code, 0);
   job_.program().signal(SIGSTOP);  // cut off, not dead
-  const pid_t new_life = job_.restart();
+  const pid_t new_life = job_.restart({"--beside"});
   ASSERT_GT(new_life, 0) << job_.said();
   ASSERT_NE(new_life, old_life);
 
@@ -55,7 +55,7 @@ TEST_P(Lives, AnOlderOneIsRefusedByName) {
   EXPECT_EQ(checkpoint(old_life).exit_code, 125) << "the newest life has ended, but it was the newest";
   job_.kill_program();
 
-  const pid_t third = job_.restart();
+  const pid_t third = job_.restart({"--beside"});
   ASSERT_GT(third, 0) << job_.said();
   EXPECT_THAT(job_.said(), HasSubstr("from " + job_.image(2)));
   EXPECT_EQ(checkpoint(third).exit_code, 0);
@@ -66,7 +66,7 @@ TEST_P(Lives, AnOlderOneIsRefusedByName) {
 TEST_P(Lives, WithoutOwnerTheOlderOneMayPublishAgain) {
   job_.start();
   ASSERT_EQ(checkpoint(job_.program().pid()).exit_code, 0);
-  const pid_t new_life = job_.restart();
+  const pid_t new_life = job_.restart({"--beside"});
   ASSERT_GT(new_life, 0) << job_.said();
   EXPECT_EQ(job_.kill_restored(new_life), 128 + SIGKILL);
   EXPECT_EQ(checkpoint(job_.program().pid()).exit_code, 125);

@@ -72,7 +72,7 @@ class SmallDisk {
 
  private:
   // All but a little: enough for a manifest, not for the pages.
-  size_t free_bytes() const { return std::filesystem::space(path_).available - 64 * 1024; }
+  size_t free_bytes() const { return std::filesystem::space(path_).available - size_t{64} * 1024; }
 
   std::string path_;
   bool mounted_ = false;

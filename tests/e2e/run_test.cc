@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 class Run : public ::testing::TestWithParam<TickerJob::Kind> {
  protected:

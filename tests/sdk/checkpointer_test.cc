@@ -52,6 +52,26 @@ TEST_F(CheckpointerTest, AFailureIsReportedAndTriedAgainLater) {
   EXPECT_FALSE(checkpointer.due());
 }
 
+TEST_F(CheckpointerTest, AFailureOfPollIsSaidOnceWhereThereIsNoLog) {
+  CheckpointerOptions broken = options(std::chrono::milliseconds(1));
+  broken.helper = "/nonexistent";
+  Checkpointer checkpointer(broken);
+  const auto fail = [&] {
+    wait_until_due(checkpointer);
+    testing::internal::CaptureStderr();
+    EXPECT_FALSE(checkpointer.poll().ok());
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(fail(), testing::AllOf(testing::HasSubstr("/nonexistent"), testing::EndsWith("\n")));
+  EXPECT_EQ(fail(), "") << "said twice";
+  const Environment log("STILLPOINT_LOG", "/dev/null");
+  Checkpointer logging(broken);
+  wait_until_due(logging);
+  testing::internal::CaptureStderr();
+  EXPECT_FALSE(logging.poll().ok());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST_F(CheckpointerTest, WithoutAnIntervalOnlyRequestsCount) {
   Checkpointer checkpointer(options(std::chrono::nanoseconds(0)));
   EXPECT_FALSE(checkpointer.due());
