@@ -248,6 +248,13 @@ absl::Status Dump::ask() {
     return member.ask();
   };
   RETURN_IF_ERROR(each_member(ask_one));
+  std::map<pid_t, Member*> by_pid;
+  const auto ask_parent = [&](Member& member) {
+    by_pid[member.pid()] = &member;
+    const auto parent = by_pid.find(member.process().parent_pid());
+    return parent != by_pid.end() ? parent->second->ask_about(member) : absl::OkStatus();
+  };
+  RETURN_IF_ERROR(each_member(ask_parent));
   RETURN_IF_ERROR(each_member([](Member& member) { return member.settle_signals(); }));
   return read_clocks(*tree_.mutable_clocks());
 }

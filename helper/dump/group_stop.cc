@@ -1,6 +1,8 @@
 #include "helper/dump/group_stop.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 
@@ -41,6 +43,18 @@ void enter_group_stop(bool stopped, model::Process& process) {
   }
   // Either signal, when it is sent, takes the other out of the queues.
   process.set_stopped((stopped || (pending & bit(SIGSTOP)) != 0) && (pending & bit(SIGCONT)) == 0);
+  process.set_stop_to_come(process.stopped() && !stopped);
+}
+
+absl::Status ask_unreported(ApplicationCalls& parent, model::Process& process) {
+  constexpr uint64_t kAsking = WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL;
+  ASSIGN_OR_RETURN(const siginfo_t info, parent.fetch<siginfo_t>("waitid", SYS_waitid,
+                                                                 {P_PID, static_cast<uint64_t>(process.pid()),
+                                                                  parent.scratch(), kAsking, 0}));
+  if (info.si_pid == 0) return absl::OkStatus();
+  process.set_stop_unreported(info.si_code == CLD_STOPPED);
+  process.set_continue_unreported(info.si_code == CLD_CONTINUED);
+  return absl::OkStatus();
 }
 
 absl::Status wait_until_continued(pid_t pid, absl::Time deadline) {

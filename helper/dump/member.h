@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "helper/dump/address_space_reader.h"
 #include "helper/dump/application_calls.h"
+#include "helper/dump/group_stop.h"
 #include "helper/dump/open_files_reader.h"
 #include "helper/dump/page_dump.h"
 #include "helper/dump/pause_copies.h"
@@ -40,6 +41,8 @@ class Member {
   void audit(Findings& findings) const;
   // Threads and what only the process itself can say.
   absl::Status ask();
+  // What a child of it has done that it has not been told of.
+  absl::Status ask_about(Member& child) { return ask_unreported(*calls_, child.process_); }
   // What its timers and pending signals are, late: what the timers do on the way counts.
   absl::Status settle_signals();
   // Memory that is not saved and comes back as zeroes. To be said before find_copies().

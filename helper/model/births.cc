@@ -46,7 +46,8 @@ absl::Status BirthPlanner::enter_processes() {
     Birth birth;
     birth.process = i;
     birth.pid = process.pid();
-    birth.exit_signal = process.exit_signal() != 0 ? process.exit_signal() : SIGCHLD;
+    // An image of a single process does not say.
+    birth.exit_signal = i == 0 && process.exit_signal() == 0 ? SIGCHLD : process.exit_signal();
     birth.new_session = process.session() == process.pid();
     plan_.births.push_back(std::move(birth));
     children_.emplace_back();

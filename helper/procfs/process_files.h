@@ -47,7 +47,8 @@ struct Stat {
   pid_t parent_pid = 0, process_group = 0, session = 0;
   int controlling_terminal = 0;
   pid_t foreground_group = 0;
-  uint64_t flags = 0;             // the kernel's PF_*
+  uint64_t flags = 0;  // the kernel's PF_*
+  int threads = 0;
   uint64_t start_time_ticks = 0;  // since boot
   uint64_t start_code = 0, end_code = 0, start_stack = 0;
   uint64_t start_data = 0, end_data = 0, start_brk = 0;

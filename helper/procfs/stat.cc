@@ -32,6 +32,7 @@ const char* parse_fields(absl::string_view text, Stat& stat) {
   if (!fields.take_field(7, stat.controlling_terminal)) return "tty_nr";
   if (!fields.take_field(8, stat.foreground_group)) return "tpgid";
   if (!fields.take_field(9, stat.flags)) return "flags";
+  if (!fields.take_field(20, stat.threads)) return "number of threads";
   if (!fields.take_field(22, stat.start_time_ticks)) return "start time";
   if (!fields.take_field(26, stat.start_code) || !fields.take_field(27, stat.end_code)) return "code range";
   if (!fields.take_field(28, stat.start_stack)) return "start of the stack";

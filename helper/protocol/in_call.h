@@ -4,6 +4,7 @@
 #define STILLPOINT_HELPER_PROTOCOL_IN_CALL_H_
 
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -83,6 +84,8 @@ constexpr bool in_call_allowed(int64_t number, const uint64_t (&arguments)[kMaxI
       return arguments[1] == 0;
     case SYS_brk:  // asks without moving it
       return arguments[0] == 0;
+    case SYS_waitid:  // (type, id, info, options, usage): neither waits nor takes anything
+      return (arguments[3] & (WNOHANG | WNOWAIT)) == (WNOHANG | WNOWAIT);
     case SYS_personality:  // asks without setting
       return (arguments[0] & 0xffffffff) == 0xffffffff;
     case SYS_prctl:

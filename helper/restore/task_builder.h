@@ -37,6 +37,10 @@ class TaskBuilder {
   absl::Status build_memory(bool shared);
   absl::Status build_process();
   absl::Status build_threads();
+  // Whether it is stopped before its threads have their registers, so that its parent's worker can be told of it.
+  bool is_stopped_early() const;
+  absl::Status stop_worker();
+  absl::Status continue_worker();
   // Gives every thread its registers. Not one instruction of the program has run when it returns.
   // `info_flags`: protocol::RestoredFlags.
   absl::Status prepare_start(uint32_t info_flags);
@@ -44,6 +48,7 @@ class TaskBuilder {
   absl::Status release();
 
   pid_t pid() const { return process_.pid(); }
+  const model::Process& model() const { return process_; }
   const UniqueFd& pidfd() const { return pidfd_; }
 
  private:
@@ -64,6 +69,7 @@ class TaskBuilder {
   const model::Process& process_;
   const model::AddressSpace& space_;
   WorkerSession& session_;
+  bool stopped_ = false;  // its worker is, by SIGSTOP
   uint64_t vdso_room_ = 0;
   uint64_t syscall_instruction_ = 0;  // in the worker
   std::optional<Thread> leader_;

@@ -64,6 +64,30 @@ absl::StatusOr<uint64_t> TaskBuilder::find_syscall_instruction() const {
   return region.start + found;
 }
 
+// A leader that is yet to leave would not, once stopped.
+bool TaskBuilder::is_stopped_early() const {
+  return process_.stopped() && !process_.stop_to_come() && !process_.leader_ended();
+}
+
+absl::Status TaskBuilder::stop_worker() {
+  if (sys_pidfd_send_signal(pidfd_.get(), SIGSTOP) != 0) {
+    return errno_status(errno, absl::StrCat("pidfd_send_signal(SIGSTOP) to pid ", pid()));
+  }
+  stopped_ = true;
+  return leader_->wait_group_stopped(absl::Now() + kStopLimit);
+}
+
+absl::Status TaskBuilder::continue_worker() {
+  if (sys_pidfd_send_signal(pidfd_.get(), SIGCONT) != 0) {
+    return errno_status(errno, absl::StrCat("pidfd_send_signal(SIGCONT) to pid ", pid()));
+  }
+  stopped_ = false;
+  // Its tracer is told once more.
+  RETURN_IF_ERROR(leader_->resume());
+  RETURN_IF_ERROR(leader_->wait_stop(absl::Now() + kStopLimit).status());
+  return leader_->resume();
+}
+
 absl::Status TaskBuilder::stop_threads() {
   threads_.push_back(*std::move(leader_));
   leader_.reset();
@@ -72,7 +96,9 @@ absl::Status TaskBuilder::stop_threads() {
     ASSIGN_OR_RETURN(Thread thread, Thread::seize(wanted.tid(), PTRACE_O_EXITKILL));
     threads_.push_back(std::move(thread));
   }
-  for (Thread& thread : threads_) RETURN_IF_ERROR(thread.interrupt());
+  for (Thread& thread : threads_) {
+    if (!thread.stopped()) RETURN_IF_ERROR(thread.interrupt());
+  }
   for (Thread& thread : threads_) RETURN_IF_ERROR(thread.wait_stopped(absl::Now() + kStopLimit));
   return absl::OkStatus();
 }
@@ -157,7 +183,7 @@ absl::Status TaskBuilder::prepare_start(uint32_t info_flags) {
 
 absl::Status TaskBuilder::release() {
   // The first thread that is let go takes it before its first instruction, and stops all.
-  if (process_.stopped() && sys_pidfd_send_signal(pidfd_.get(), SIGSTOP) != 0) {
+  if (process_.stopped() && !stopped_ && sys_pidfd_send_signal(pidfd_.get(), SIGSTOP) != 0) {
     return errno_status(errno, absl::StrCat("pidfd_send_signal(SIGSTOP) to pid ", pid()));
   }
   for (size_t i = threads_.size(); i-- > 0;) RETURN_IF_ERROR(threads_[i].detach());

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
 #include "helper/memory/free_region.h"
+#include "helper/model/ids.h"
 #include "helper/model/mappings.h"
 #include "helper/restore/address_space_plan.h"
 #include "helper/restore/call_runner.h"
@@ -77,6 +79,17 @@ void plan_end(int status, pid_t pid, CallList& calls) {
   calls.add("rt_sigaction", SYS_rt_sigaction, {signal, calls.data(default_action), 0, 8}).may_fail = true;
   calls.add("rt_sigprocmask", SYS_rt_sigprocmask, {SIG_SETMASK, calls.data_of(no_signals), 0, 8});
   calls.add("kill", SYS_kill, {pid, signal});
+}
+
+// A signal that this restore has caused. The process had it in its first life, or it is among the pending ones that
+// come back later.
+absl::Status take_back(int signal, WorkerClient& worker) {
+  const uint64_t set = uint64_t{1} << (signal - 1);
+  const timespec now = {0, 0};
+  CallList calls;
+  calls.add("rt_sigtimedwait", SYS_rt_sigtimedwait, {calls.data_of(set), 0, calls.data_of(now), sizeof set}).may_fail =
+      true;
+  return run_calls(calls, worker);
 }
 
 }  // namespace
@@ -228,6 +241,7 @@ absl::Status TreeBuilder::take_tasks() {
 
 absl::Status TreeBuilder::build() {
   for (size_t i = 0; i < processes_.size(); ++i) RETURN_IF_ERROR(processes_[i]->build_memory(/*shared=*/i == 0));
+  RETURN_IF_ERROR(unmap_temporaries_of_mortals());
   unmap_temporaries();
   CallList seals;  // a memfd can be sealed when nobody maps it to fill it any more
   parts_.files.plan_seals(seals);
@@ -236,6 +250,19 @@ absl::Status TreeBuilder::build() {
   for (const std::unique_ptr<TaskBuilder>& process : processes_) RETURN_IF_ERROR(process->build_process());
   RETURN_IF_ERROR(end_mortals());
   for (const std::unique_ptr<TaskBuilder>& process : processes_) RETURN_IF_ERROR(process->build_threads());
+  return stop_processes();
+}
+
+absl::Status TreeBuilder::unmap_temporaries_of_mortals() {
+  CallList calls;
+  for (const auto& [id, address] : parts_.temporaries) {
+    calls.add("munmap of a temporary mapping", SYS_munmap,
+              {address, whole_pages(*model::find_shared_memory(parts_.tree, id))});
+  }
+  if (calls.empty()) return absl::OkStatus();
+  for (size_t i = 0; i < plan_.births.size(); ++i) {
+    if (is_mortal(plan_.births[i])) RETURN_IF_ERROR(run_calls(calls, sessions_[i].main()));
+  }
   return absl::OkStatus();
 }
 
@@ -274,28 +301,56 @@ absl::Status TreeBuilder::end_zombie(size_t birth) {
 }
 
 absl::Status TreeBuilder::end_mortals() {
+  // Stand-ins first: whoever has to collect one may be a zombie to be.
+  for (size_t i = 0; i < plan_.births.size(); ++i) {
+    if (plan_.births[i].process >= 0) continue;
+    RETURN_IF_ERROR(end_stand_in(i));
+    pidfds_[i].reset();
+  }
   std::set<std::pair<int, int>> signalled;
   for (size_t i = 0; i < plan_.births.size(); ++i) {
     const model::Birth& birth = plan_.births[i];
-    if (!is_mortal(birth)) continue;
-    if (birth.process < 0) {
-      RETURN_IF_ERROR(end_stand_in(i));
-    } else {
-      RETURN_IF_ERROR(end_zombie(i));
-      signalled.insert({birth.parent, birth.exit_signal});
-    }
+    if (birth.process < 0 || !is_mortal(birth)) continue;
+    RETURN_IF_ERROR(end_zombie(i));
+    if (birth.exit_signal != 0) signalled.insert({birth.parent, birth.exit_signal});
     pidfds_[i].reset();
   }
-  // The parent had that signal in its first life, or it is among the pending ones that come back later.
   for (const auto& [parent, signal] : signalled) {
-    const uint64_t set = uint64_t{1} << (signal - 1);
-    const timespec now = {0, 0};
-    CallList calls;
-    calls.add("rt_sigtimedwait", SYS_rt_sigtimedwait, {calls.data_of(set), 0, calls.data_of(now), sizeof set})
-        .may_fail = true;
-    RETURN_IF_ERROR(run_calls(calls, sessions_[static_cast<size_t>(parent)].main()));
+    RETURN_IF_ERROR(take_back(signal, sessions_[static_cast<size_t>(parent)].main()));
   }
   return absl::OkStatus();
+}
+
+// While all are still workers: what wait(2) reports of a stop, and has reported already, must be the parent's doing.
+absl::Status TreeBuilder::stop_processes() {
+  std::map<pid_t, size_t> births;
+  for (size_t i = 0; i < plan_.births.size(); ++i) births[plan_.births[i].pid] = i;
+  // Children first: a stopped parent's worker makes no call.
+  for (size_t i = processes_.size(); i-- > 1;) {
+    TaskBuilder& process = *processes_[i];
+    if (process.is_stopped_early() || process.model().continue_unreported()) {
+      RETURN_IF_ERROR(stop_process(process, births.at(process.pid())));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TreeBuilder::stop_process(TaskBuilder& process, size_t birth) {
+  const auto wait_for = [&](int what) {
+    CallList calls;
+    calls.add(absl::StrCat("waitid for pid ", process.pid()), SYS_waitid,
+              {int{P_PID}, process.pid(), 0, what | __WALL, 0});
+    return run_calls(calls, parent_of(birth));
+  };
+  const bool goes_on = process.model().continue_unreported();
+  RETURN_IF_ERROR(process.stop_worker());
+  RETURN_IF_ERROR(wait_for(WSTOPPED | (process.model().stop_unreported() ? WNOWAIT : 0)));
+  if (goes_on) {
+    RETURN_IF_ERROR(process.continue_worker());
+    RETURN_IF_ERROR(take_back(SIGCONT, sessions_[birth].main()));
+    RETURN_IF_ERROR(wait_for(WCONTINUED | WNOWAIT));
+  }
+  return take_back(SIGCHLD, parent_of(birth));
 }
 
 absl::Status TreeBuilder::start(uint32_t info_flags) {

@@ -45,9 +45,12 @@ class TreeBuilder {
   absl::Status choose_places();
   absl::Status map_temporaries();
   void unmap_temporaries();
+  absl::Status unmap_temporaries_of_mortals();
   absl::Status take_tasks();
   absl::Status join_groups();
   absl::Status end_mortals();
+  absl::Status stop_processes();
+  absl::Status stop_process(TaskBuilder& process, size_t birth);
 
   // Tasks that are there for a while only: stand-ins for group leaders that have gone, and zombies to be.
   bool is_mortal(const model::Birth& birth) const;

@@ -97,21 +97,42 @@ absl::StatusOr<FrozenProcess> FrozenProcess::freeze(pid_t pid, absl::Time deadli
   RETURN_IF_ERROR(wait_until_interruptible(pid, deadline));
   FrozenProcess process;
   process.pid_ = pid;
+  RETURN_IF_ERROR(process.stop_all(deadline));
+  return process;
+}
+
+absl::StatusOr<Thread> FrozenProcess::catch_leader(pid_t pid) {
+  ASSIGN_OR_RETURN(const procfs::Stat stat, procfs::read_stat(pid));
+  if (dead(stat.state) && stat.threads <= 1) return absl::NotFoundError(absl::StrCat("pid ", pid, " has ended"));
+  if (stat.threads != 1 || stat.state == 'D') return absl::UnavailableError(absl::StrCat("pid ", pid));
+  return seize_and_interrupt(pid, pid);
+}
+
+absl::StatusOr<FrozenProcess> FrozenProcess::freeze(pid_t pid, Thread caught_leader, absl::Time deadline) {
+  FrozenProcess process;
+  process.pid_ = pid;
+  process.threads_.push_back(std::move(caught_leader));
+  RETURN_IF_ERROR(wait_for_all(process.threads_, deadline));
+  RETURN_IF_ERROR(process.stop_all(deadline));
+  return process;
+}
+
+absl::Status FrozenProcess::stop_all(absl::Time deadline) {
   // A directory that changes while it is read may hide an entry, so two readings in a row must show nothing new.
   for (int quiet_readings = 0; quiet_readings < 2;) {
-    ASSIGN_OR_RETURN(const bool any_new, attach_new(pid, process.threads_));
-    RETURN_IF_ERROR(wait_for_all(process.threads_, deadline));
+    ASSIGN_OR_RETURN(const bool any_new, attach_new(pid_, threads_));
+    RETURN_IF_ERROR(wait_for_all(threads_, deadline));
     quiet_readings = any_new ? 0 : quiet_readings + 1;
     if (any_new && absl::Now() >= deadline) {
-      return absl::DeadlineExceededError(absl::StrCat("pid ", pid, " makes threads faster than they can be stopped"));
+      return absl::DeadlineExceededError(absl::StrCat("pid ", pid_, " makes threads faster than they can be stopped"));
     }
   }
-  if (process.threads_.empty()) return absl::NotFoundError(absl::StrCat("pid ", pid, " has ended"));
-  std::sort(process.threads_.begin(), process.threads_.end(), [pid](const Thread& a, const Thread& b) {
-    if ((a.tid() == pid) != (b.tid() == pid)) return a.tid() == pid;
+  if (threads_.empty()) return absl::NotFoundError(absl::StrCat("pid ", pid_, " has ended"));
+  std::sort(threads_.begin(), threads_.end(), [this](const Thread& a, const Thread& b) {
+    if ((a.tid() == pid_) != (b.tid() == pid_)) return a.tid() == pid_;
     return a.tid() < b.tid();
   });
-  return process;
+  return absl::OkStatus();
 }
 
 Thread* FrozenProcess::find(pid_t tid) {

@@ -20,6 +20,12 @@ class FrozenProcess {
   // thread is interrupted before the first is waited for. DEADLINE_EXCEEDED names the tid and its state;
   // FAILED_PRECONDITION names a tracer. On error everything already seized runs on.
   static absl::StatusOr<FrozenProcess> freeze(pid_t pid, absl::Time deadline);
+  // The first step of it, quickly, for a process that may be gone in the next moment: seizes the leader and interrupts
+  // it without waiting. NOT_FOUND: it is a zombie or gone. UNAVAILABLE: it has several threads, or sleeps
+  // uninterruptibly: not touched.
+  static absl::StatusOr<Thread> catch_leader(pid_t pid);
+  // All the rest.
+  static absl::StatusOr<FrozenProcess> freeze(pid_t pid, Thread caught_leader, absl::Time deadline);
 
   pid_t pid() const { return pid_; }
   // The leader first when it lives (a leader that left by pthread_exit is a zombie and not among them), then ascending
@@ -30,6 +36,8 @@ class FrozenProcess {
   absl::Status thaw();
 
  private:
+  absl::Status stop_all(absl::Time deadline);
+
   pid_t pid_ = 0;
   std::vector<Thread> threads_;
 };

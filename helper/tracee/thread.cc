@@ -143,6 +143,15 @@ absl::Status Thread::wait_stopped(absl::Time deadline) {
   return absl::OkStatus();
 }
 
+absl::Status Thread::wait_group_stopped(absl::Time deadline) {
+  for (;;) {
+    ASSIGN_OR_RETURN(const Stop stop, wait_stop(deadline));
+    group_stopped_ = stop.event == kPtraceEventStop && stop.signal != SIGTRAP;
+    if (group_stopped_) return absl::OkStatus();
+    RETURN_IF_ERROR(resume(stop.event == 0 && !stop.syscall ? stop.signal : 0));
+  }
+}
+
 // Trap 7: a call that the stop made return EINTR is made again when the thread goes on.
 absl::Status Thread::reissue_call() const {
   absl::StatusOr<GeneralRegisters> stopped_in = registers();

@@ -66,6 +66,8 @@ class Thread {
   //
   // A system call that the stop made return EINTR is set to be made again (interrupted_call.h).
   absl::Status wait_stopped(absl::Time deadline);
+  // Waits until a stop signal that was sent has stopped the whole process.
+  absl::Status wait_group_stopped(absl::Time deadline);
   // Waits for the next ptrace-stop of any kind and reports it.
   absl::StatusOr<Stop> wait_stop(absl::Time deadline);
   absl::Status set_options(unsigned options);

@@ -13,6 +13,7 @@ bool allowed(long number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64
 
 TEST(InCall, AllowsReading) {
   EXPECT_TRUE(allowed(SYS_rt_sigaction, 10, 0, 0x1000, 8));
+  EXPECT_TRUE(allowed(SYS_waitid, P_PID, 10, 0x1000, WSTOPPED | WNOHANG | WNOWAIT));
   EXPECT_TRUE(allowed(SYS_sigaltstack, 0, 0x1000));
   EXPECT_TRUE(allowed(SYS_timer_gettime, 1, 0x1000));
   EXPECT_TRUE(allowed(SYS_timer_getoverrun, 1));
@@ -28,6 +29,7 @@ TEST(InCall, AllowsReading) {
 
 TEST(InCall, RefusesToChangeAnything) {
   EXPECT_FALSE(allowed(SYS_rt_sigaction, 10, 0x1000, 0, 8));
+  EXPECT_FALSE(allowed(SYS_waitid, P_PID, 10, 0x1000, WEXITED | WNOHANG));
   EXPECT_FALSE(allowed(SYS_sigaltstack, 0x1000, 0));
   EXPECT_FALSE(allowed(SYS_prctl, PR_SET_PDEATHSIG, 9));
   EXPECT_FALSE(allowed(SYS_prctl, PR_SET_NAME, 0x1000));
