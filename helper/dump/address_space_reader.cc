@@ -15,6 +15,7 @@
 #include "absl/strings/strip.h"
 #include "helper/base/errors.h"
 #include "helper/base/syscalls.h"
+#include "helper/resources/sysv_segment.h"
 
 namespace stillpoint {
 namespace {
@@ -236,6 +237,10 @@ absl::Status AddressSpaceReader::classify(pid_t pid, const procfs::Mapping& mapp
     vma.set_kind(model::Vma::SHARED_MEMORY);
     vma.set_was_private_shm(!mapping.shared);
     ASSIGN_OR_RETURN(const uint64_t id, shared_.enter_mapping(pid, mapping));
+    vma.set_shared_memory(id);
+  } else if (is_sysv_segment(mapping)) {
+    vma.set_kind(model::Vma::SHARED_MEMORY);
+    ASSIGN_OR_RETURN(const uint64_t id, shared_.enter_segment(pid, mapping));
     vma.set_shared_memory(id);
   } else if (name.empty() || is_special(name) || absl::StartsWith(name, "/dev/zero") ||
              absl::StartsWith(name, "/anon_hugepage")) {

@@ -234,6 +234,7 @@ absl::Status Dump::audit() {
   }
   audit_sharing(pids, shared_, findings_);
   audit_deleted_files(files_, shared_, findings_);
+  audit_segments(shared_, findings_);
   if (const absl::Status status = model::plan_births(tree_).status(); !status.ok()) {
     findings_.add({"SP-SESSION", absl::StrCat("the processes below pid ", options_.pid), std::string(status.message()),
                    "checkpoint a process further up, with which the session or group began, or start the program in a "

@@ -63,7 +63,19 @@ SharedMemoryRegistry::Object& SharedMemoryRegistry::object(uint64_t device, uint
 }
 
 absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping(pid_t pid, const procfs::Mapping& mapping) {
-  Object& entry = object(mapping.device, mapping.inode);
+  return enter_mapping_of(object(mapping.device, mapping.inode), pid, mapping);
+}
+
+absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_segment(pid_t pid, const procfs::Mapping& mapping) {
+  // Ids are inode numbers on a filesystem whose other inodes may have the same ones.
+  constexpr uint64_t kNoDevice = ~uint64_t{0};
+  Object& entry = object(kNoDevice, mapping.inode);
+  entry.segment = true;
+  return enter_mapping_of(entry, pid, mapping);
+}
+
+absl::StatusOr<uint64_t> SharedMemoryRegistry::enter_mapping_of(Object& entry, pid_t pid,
+                                                                const procfs::Mapping& mapping) {
   entry.places.push_back({pid, mapping});
   model::SharedMemory& message = entry.message;
   if (!entry.fd.valid()) entry.fd = open_mapped_object(pid, mapping);

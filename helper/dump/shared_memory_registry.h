@@ -26,7 +26,7 @@ class SharedMemoryRegistry {
       pid_t pid = 0;
       procfs::Mapping mapping;
     };
-    bool deleted_file = false;
+    bool deleted_file = false, segment = false;
     std::vector<Range> found;   // offsets whose content somebody has been found to read from (pause_copies.h)
     std::vector<Place> places;  // where it is mapped, and can be read when there is no fd
   };
@@ -35,6 +35,8 @@ class SharedMemoryRegistry {
   absl::StatusOr<uint64_t> enter_mapping(pid_t pid, const procfs::Mapping& mapping);
   // The deleted file behind a shared mapping.
   absl::StatusOr<uint64_t> enter_deleted_file(pid_t pid, const procfs::Mapping& mapping);
+  // The System V segment behind a mapping.
+  absl::StatusOr<uint64_t> enter_segment(pid_t pid, const procfs::Mapping& mapping);
   // The memfd, or the deleted file that comes back as one, behind the helper's own copy `fd`.
   absl::StatusOr<uint64_t> enter_memfd(int fd, const std::string& link);
 
@@ -49,6 +51,7 @@ class SharedMemoryRegistry {
 
  private:
   Object& object(uint64_t device, uint64_t inode);
+  absl::StatusOr<uint64_t> enter_mapping_of(Object& entry, pid_t pid, const procfs::Mapping& mapping);
   std::map<std::pair<uint64_t, uint64_t>, size_t> by_inode_;
   std::vector<Object> objects_;
 };

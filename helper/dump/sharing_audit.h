@@ -16,6 +16,9 @@ namespace stillpoint {
 // into /proc/*/maps. Reads nothing when there are no such objects.
 void audit_sharing(const std::set<pid_t>& tree, const SharedMemoryRegistry& registry, Findings& findings);
 
+// SP-SYSV-SHM for every System V segment that cannot come back; completes the others.
+void audit_segments(SharedMemoryRegistry& registry, Findings& findings);
+
 // SP-MAP-DELETED for every deleted file of the registry that a descriptor leads to of which the helper has no copy: the
 // others come back as the same memory.
 void audit_deleted_files(const OpenFilesReader& files, const SharedMemoryRegistry& registry, Findings& findings);

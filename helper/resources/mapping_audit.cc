@@ -37,9 +37,6 @@ constexpr NamedMapping kNamedMappings[] = {
     {"[aio]", "SP-AIO", "an asynchronous I/O context (io_setup) whose requests only the kernel knows",
      "call io_destroy in a stillpoint::on_pre_dump hook and io_setup in stillpoint::on_post_resume and "
      "stillpoint::on_post_restore"},
-    {"/SYSV", "SP-SYSV-SHM", "a System V shared memory segment, which belongs to the whole system",
-     "detach it (shmdt) in a stillpoint::on_pre_dump hook and attach it again in stillpoint::on_post_resume and "
-     "stillpoint::on_post_restore; or use a memfd or shm_open instead"},
     {"/secretmem", "SP-SECRETMEM", "memfd_secret(2) memory, which cannot be read from outside", kUnmapAround},
     {"[uprobes]", "SP-UPROBES", "a tracing tool has placed probes in the program's code",
      "remove the uprobes (perf probe, bpftrace, ...) before the checkpoint"},

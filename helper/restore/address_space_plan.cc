@@ -111,10 +111,13 @@ absl::Status plan_shared_memory(const model::Vma& vma, uint32_t protection, cons
   if (whole == fds.anonymous_shared.end()) {
     return absl::DataLossError(absl::StrCat("the image names no memory for the mapping at ", range_text(vma)));
   }
+  const auto read_only = fds.read_only_shared.find(vma.shared_memory());
+  const bool by_read_only = !model::may_write(vma) && read_only != fds.read_only_shared.end();
   // An old size of 0 maps the same shared pages a second time (mremap(2)).
   calls.add(absl::StrCat("mremap of shared memory to ", range_text(vma)), SYS_mremap,
-            {whole->second + vma.offset(), 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, vma.start()});
-  if (protection != (PROT_READ | PROT_WRITE)) {
+            {(by_read_only ? read_only : whole)->second + vma.offset(), 0, length, MREMAP_MAYMOVE | MREMAP_FIXED,
+             vma.start()});
+  if (protection != (by_read_only ? PROT_READ : PROT_READ | PROT_WRITE)) {
     calls.add(absl::StrCat("mprotect of shared memory at ", range_text(vma)), SYS_mprotect,
               {vma.start(), length, protection});
   }

@@ -25,6 +25,7 @@ struct MemoryFds {
   std::map<uint64_t, int> read_only_files, read_only_memories;
   std::map<uint64_t, uint64_t>
       anonymous_shared;  // by SharedMemory id: address of a temporary mapping of the whole object
+  std::map<uint64_t, uint64_t> read_only_shared;  // the same, of mappings that must never become writable
 };
 
 // Unmaps everything in `now` outside `kept` and the vDSO and vvar mappings.

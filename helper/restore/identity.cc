@@ -108,7 +108,7 @@ absl::Status pids_available(const model::Tree& tree) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<NamespaceChoice> unshare_identity() {
+absl::StatusOr<NamespaceChoice> unshare_identity(bool segments) {
   NamespaceChoice choice;
   const uid_t uid = ::geteuid();
   const gid_t gid = ::getegid();
@@ -122,6 +122,7 @@ absl::StatusOr<NamespaceChoice> unshare_identity() {
   }
   choice.user = true;
   RETURN_IF_ERROR(map_own_ids(uid, gid));
+  if (segments && ::unshare(CLONE_NEWIPC) != 0) return errno_status(errno, "unshare(CLONE_NEWIPC)");
   return choice;
 }
 

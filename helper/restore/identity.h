@@ -17,11 +17,12 @@ namespace stillpoint {
 absl::Status pids_available(const model::Tree& tree);
 
 // Moves the calling process's future children into a new pid namespace, and into a user namespace when it lacks
-// cap_sys_admin. The next fork is the namespace's init and must call enter_as_init.
+// cap_sys_admin; `segments`: and there into an IPC namespace, where System V memory can have its ids again. The next
+// fork is the namespace's init and must call enter_as_init.
 struct NamespaceChoice {
   bool user = false;
 };
-absl::StatusOr<NamespaceChoice> unshare_identity();
+absl::StatusOr<NamespaceChoice> unshare_identity(bool segments);
 // In the init of the new namespace: a mount namespace with a /proc that shows the new pids.
 absl::Status enter_as_init(std::vector<std::string>& notes);
 

@@ -17,6 +17,7 @@
 #include "helper/image/image.h"
 #include "helper/model/model.pb.h"
 #include "helper/protocol/context.h"
+#include "helper/resources/sysv_segment.h"
 #include "helper/restore/credentials.h"
 #include "helper/restore/identity.h"
 #include "helper/restore/namespace_init.h"
@@ -82,9 +83,14 @@ absl::StatusOr<RestoreResult> restore_here(Plan& plan, bool as_sibling) {
 
 absl::StatusOr<RestoreResult> restore_in_namespace(Plan& plan, bool as_sibling) {
   plan.own_namespace = true;
-  ASSIGN_OR_RETURN(const NamespaceChoice choice, unshare_identity());
+  ASSIGN_OR_RETURN(const NamespaceChoice choice, unshare_identity(has_sysv_segments(plan.tree)));
   plan.caller.own_user_namespace = choice.user;
   if (choice.user) {
+    if (has_sysv_segments(plan.tree)) {
+      plan.notes.emplace_back(
+          "System V memory is in an IPC namespace of its own: processes outside of it cannot attach it, and semaphores "
+          "and message queues of the system are not seen in it");
+    }
     plan.notes.emplace_back(
         "restored in a user namespace: supplementary groups and files of other owners are not as before");
     RETURN_IF_ERROR(check_credentials(plan.tree, plan.caller));

@@ -11,6 +11,7 @@
 #include "helper/image/image.h"
 #include "helper/model/model.pb.h"
 #include "helper/procfs/process_files.h"
+#include "helper/resources/sysv_segment.h"
 #include "helper/restore/credentials.h"
 #include "helper/restore/open_files_restorer.h"
 #include "helper/restore/restore.h"
@@ -38,8 +39,10 @@ struct RestoreParts {
   std::map<uint64_t, UniqueFd> mapped_files;  // by MappedFile id
   // Open for reading only, by MappedFile and SharedMemory id: for shared mappings that must never be writable.
   std::map<uint64_t, UniqueFd> read_only_files, read_only_memories;
-  std::map<uint32_t, UniqueFd> page_files;         // by K of pages-K.bin
-  std::map<uint64_t, uint64_t> temporaries;        // SharedMemory id -> address of a mapping of the whole
+  std::map<uint32_t, UniqueFd> page_files;             // by K of pages-K.bin
+  std::map<uint64_t, uint64_t> temporaries;            // SharedMemory id -> address of a mapping of the whole
+  std::map<uint64_t, uint64_t> read_only_temporaries;  // of System V segments that are attached with SHM_RDONLY
+  SysvSegments segments;
   std::vector<procfs::Mapping> mappings_at_clone;  // of the restorer
 };
 

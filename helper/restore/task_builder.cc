@@ -89,9 +89,14 @@ absl::Status TaskBuilder::build_memory(bool shared) {
   die_if_stage("restore-memory");
   CallList calls;
   std::vector<Range> kept = {session_.region()};
-  for (const auto& [id, address] : parts_.temporaries) {
-    kept.push_back({address, address + whole_pages(*model::find_shared_memory(parts_.tree, id))});
-  }
+  const auto each_temporary = [&](const auto& step) {
+    for (const auto* temporaries : {&parts_.temporaries, &parts_.read_only_temporaries}) {
+      for (const auto& [id, address] : *temporaries) {
+        step(address, whole_pages(*model::find_shared_memory(parts_.tree, id)));
+      }
+    }
+  };
+  each_temporary([&](uint64_t address, uint64_t size) { kept.push_back({address, address + size}); });
   plan_unmapping(parts_.mappings_at_clone, std::move(kept), calls);
   std::string current;
   for (const procfs::Mapping& mapping : parts_.mappings_at_clone) {
@@ -107,15 +112,15 @@ absl::Status TaskBuilder::build_memory(bool shared) {
   for (const auto& [id, fd] : parts_.read_only_files) fds.read_only_files[id] = fd.get();
   for (const auto& [id, fd] : parts_.read_only_memories) fds.read_only_memories[id] = fd.get();
   fds.anonymous_shared = parts_.temporaries;
+  fds.read_only_shared = parts_.read_only_temporaries;
   RETURN_IF_ERROR(plan_mappings(space_, parts_.tree, fds, calls));
   RETURN_IF_ERROR(run_calls(calls, session_.main()));
   RETURN_IF_ERROR(read_pages(shared));
 
   CallList rest;
-  for (const auto& [id, address] : parts_.temporaries) {
-    rest.add("munmap of a temporary mapping", SYS_munmap,
-             {address, whole_pages(*model::find_shared_memory(parts_.tree, id))});
-  }
+  each_temporary([&](uint64_t address, uint64_t size) {
+    rest.add("munmap of a temporary mapping", SYS_munmap, {address, size});
+  });
   plan_attributes(space_, rest);
   plan_process_image(space_, parts_.mapped_files.at(space_.executable()).get(), rest);
   RETURN_IF_ERROR(run_calls(rest, session_.main()));

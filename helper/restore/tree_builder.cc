@@ -54,6 +54,18 @@ std::vector<Range> ranges_of(const std::vector<procfs::Mapping>& mappings) {
   return ranges;
 }
 
+// Attached with SHM_RDONLY, or in some other way that mprotect(2) cannot make writable.
+bool is_mapped_read_only(const model::Tree& tree, uint64_t shared_memory) {
+  for (const model::AddressSpace& space : tree.address_spaces()) {
+    for (const model::Vma& vma : space.vmas()) {
+      if (vma.kind() == model::Vma::SHARED_MEMORY && vma.shared_memory() == shared_memory && !model::may_write(vma)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 bool is_unreserved(const model::Tree& tree, uint64_t shared_memory) {
   for (const model::AddressSpace& space : tree.address_spaces()) {
     for (const model::Vma& vma : space.vmas()) {
@@ -104,6 +116,13 @@ TreeBuilder::~TreeBuilder() {
 absl::Status TreeBuilder::open_files() {
   const model::Tree& tree = parts_.tree;
   ASSIGN_OR_RETURN(plan_, model::plan_births(tree));
+  // The image is the restarter's, who need not be the processes' owner.
+  for (const image::FileEntry& entry : parts_.image.manifest().files()) {
+    const std::optional<uint32_t> k = image::pages_number(entry.name());
+    if (!k.has_value()) continue;
+    ASSIGN_OR_RETURN(UniqueFd fd, parts_.image.open_file(entry.name()));
+    ASSIGN_OR_RETURN(parts_.page_files[*k], parts_.files.lift(std::move(fd)));
+  }
   ASSIGN_OR_RETURN(const FilesystemIdentity identity,
                    FilesystemIdentity::assume(tree.processes(0).threads(0).credentials()));
   ASSIGN_OR_RETURN(parts_.mapped_files, open_mapped_files(tree, parts_.image, parts_.options, parts_.notes));
@@ -117,12 +136,6 @@ absl::Status TreeBuilder::open_files() {
     }
   }
   RETURN_IF_ERROR(open_for_read_only_mappings());
-  for (const image::FileEntry& entry : parts_.image.manifest().files()) {
-    const std::optional<uint32_t> k = image::pages_number(entry.name());
-    if (!k.has_value()) continue;
-    ASSIGN_OR_RETURN(UniqueFd fd, parts_.image.open_file(entry.name()));
-    ASSIGN_OR_RETURN(parts_.page_files[*k], parts_.files.lift(std::move(fd)));
-  }
   return parts_.files.restore_all();
 }
 
@@ -180,6 +193,16 @@ absl::Status TreeBuilder::map_temporaries() {
     ASSIGN_OR_RETURN(const uint64_t at,
                      find_free_region(taken, size, std::max<uint64_t>(memory.huge_page_size(), kPageSize)));
     taken.push_back({at, at + size});
+    if (memory.has_sysv()) {
+      RETURN_IF_ERROR(parts_.segments.create(parts_.tree, memory, at, parts_.notes));
+      parts_.temporaries[memory.id()] = at;
+      if (!is_mapped_read_only(parts_.tree, memory.id())) continue;
+      ASSIGN_OR_RETURN(const uint64_t again, find_free_region(taken, size));
+      taken.push_back({again, again + size});
+      RETURN_IF_ERROR(SysvSegments::attach_read_only(memory, again));
+      parts_.read_only_temporaries[memory.id()] = again;
+      continue;
+    }
     const auto fd = parts_.files.shared_memories().find(memory.id());
     const bool memfd = fd != parts_.files.shared_memories().end();
     const void* const mapped = ::mmap(reinterpret_cast<void*>(at), size, PROT_READ | PROT_WRITE,
@@ -194,10 +217,13 @@ absl::Status TreeBuilder::map_temporaries() {
 
 void TreeBuilder::unmap_temporaries() {
   for (const model::SharedMemory& memory : parts_.tree.shared_memories()) {
-    const auto place = parts_.temporaries.find(memory.id());
-    if (place != parts_.temporaries.end()) ::munmap(reinterpret_cast<void*>(place->second), whole_pages(memory));
+    for (const auto* temporaries : {&parts_.temporaries, &parts_.read_only_temporaries}) {
+      const auto place = temporaries->find(memory.id());
+      if (place != temporaries->end()) ::munmap(reinterpret_cast<void*>(place->second), whole_pages(memory));
+    }
   }
   parts_.temporaries.clear();
+  parts_.read_only_temporaries.clear();
 }
 
 absl::Status TreeBuilder::choose_places() {
@@ -243,6 +269,9 @@ absl::Status TreeBuilder::build() {
   for (size_t i = 0; i < processes_.size(); ++i) RETURN_IF_ERROR(processes_[i]->build_memory(/*shared=*/i == 0));
   RETURN_IF_ERROR(unmap_temporaries_of_mortals());
   unmap_temporaries();
+  for (const model::SharedMemory& memory : parts_.tree.shared_memories()) {
+    if (memory.has_sysv()) RETURN_IF_ERROR(parts_.segments.finish(memory));
+  }
   CallList seals;  // a memfd can be sealed when nobody maps it to fill it any more
   parts_.files.plan_seals(seals);
   RETURN_IF_ERROR(run_calls(seals, sessions_.front().main()));
@@ -359,6 +388,7 @@ absl::Status TreeBuilder::start(uint32_t info_flags) {
   }
   RETURN_IF_ERROR(parts_.files.commit_all());
   // From here on there is no way back. Children first: a parent that runs finds them.
+  parts_.segments.keep();
   for (UniqueFd& pidfd : pidfds_) pidfd.reset();
   for (size_t i = processes_.size(); i-- > 0;) RETURN_IF_ERROR(processes_[i]->release());
   return absl::OkStatus();

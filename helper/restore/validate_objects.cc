@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
+#include "helper/base/syscalls.h"
 
 namespace stillpoint {
 namespace {
@@ -43,6 +44,23 @@ absl::Status check_page_sizes(const model::Tree& tree) {
       if (is_page_size(vma.huge_page_size())) continue;
       return damaged("the mapping at ", absl::Hex(vma.start()), " has pages of ", vma.huge_page_size(), " bytes");
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_segments(const model::Tree& tree) {
+  std::set<int32_t> ids;
+  for (const model::SharedMemory& memory : tree.shared_memories()) {
+    if (!memory.has_sysv()) continue;
+    const model::SysvSegment& segment = memory.sysv();
+    if (segment.id() < 0 || segment.size() == 0 || segment.size() > memory.size() ||
+        page_ceil(segment.size()) != memory.size() || segment.mode() > 0777) {
+      return damaged("System V segment ", segment.id(), " of ", segment.size(), " bytes is impossible");
+    }
+    if (memory.memfd() || memory.huge_page_size() != 0) {
+      return damaged("System V segment ", segment.id(), " is another kind of memory too");
+    }
+    if (!ids.insert(segment.id()).second) return damaged("System V segment ", segment.id(), " stands twice");
   }
   return absl::OkStatus();
 }
@@ -97,6 +115,7 @@ absl::Status validate_objects(const model::Tree& tree) {
   RETURN_IF_ERROR(check_ids(tree.filesystem_contexts(), "filesystem context"));
   RETURN_IF_ERROR(check_page_sizes(tree));
   RETURN_IF_ERROR(check_locks(tree));
+  RETURN_IF_ERROR(check_segments(tree));
   for (const model::Process& process : tree.processes()) RETURN_IF_ERROR(check_timers(process));
   return check_clocks(tree.clocks());
 }

@@ -21,7 +21,7 @@ namespace stillpoint {
 namespace {
 
 // Those that a restart makes.
-constexpr int kJoinable = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWTIME;
+constexpr int kJoinable = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWTIME | CLONE_NEWIPC;
 
 // The CLONE_NEW* of what is to be joined; 0: nothing, or more than can be.
 int differing_namespaces(pid_t pid) {
@@ -33,7 +33,8 @@ int differing_namespaces(pid_t pid) {
     if (!its.ok() || (*its != *ours && (flag & kJoinable) == 0)) return 0;
     if (*its != *ours) flags |= flag;
   }
-  return flags;
+  // An IPC namespace comes with a user namespace; alone it is the program's own, with more in it than is saved.
+  return (flags & CLONE_NEWIPC) != 0 && (flags & CLONE_NEWUSER) == 0 ? 0 : flags;
 }
 
 // A container has another.

@@ -8,10 +8,8 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -212,16 +210,6 @@ std::vector<std::string> mapping_codes(pid_t pid) {
 TEST(MappingAuditTest, OwnMappingsAreFine) {
   ASSERT_FALSE(procfs::read_smaps(::getpid()).value().empty());
   EXPECT_THAT(mapping_codes(::getpid()), IsEmpty());
-}
-
-TEST(MappingAuditTest, SysvSharedMemory) {
-  const int id = ::shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
-  if (id < 0) GTEST_SKIP() << "no System V shared memory: " << std::strerror(errno);
-  void* memory = ::shmat(id, nullptr, 0);
-  ::shmctl(id, IPC_RMID, nullptr);
-  ASSERT_NE(memory, reinterpret_cast<void*>(-1));
-  EXPECT_THAT(mapping_codes(::getpid()), ElementsAre("SP-SYSV-SHM"));
-  ::shmdt(memory);
 }
 
 TEST(MappingAuditTest, AsynchronousIo) {

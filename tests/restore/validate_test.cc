@@ -78,6 +78,32 @@ TEST(Validate, EveryImpossibilityIsNamed) {
          lock.set_kind(model::FileLock::POSIX), lock.set_pid(7);
        },
        "pid 7"},
+      {"a segment of no size",
+       [](model::Tree& t) {
+         model::SharedMemory& memory = *t.add_shared_memories();
+         memory.set_id(1), memory.mutable_sysv();
+       },
+       "System V segment 0"},
+      {"a segment that is larger than its memory",
+       [](model::Tree& t) {
+         model::SharedMemory& memory = *t.add_shared_memories();
+         memory.set_id(1), memory.set_size(4096), memory.mutable_sysv()->set_size(~uint64_t{0});
+       },
+       "System V segment 0"},
+      {"a segment that is a memfd",
+       [](model::Tree& t) {
+         model::SharedMemory& memory = *t.add_shared_memories();
+         memory.set_id(1), memory.set_size(4096), memory.set_memfd(true), memory.mutable_sysv()->set_size(56);
+       },
+       "another kind of memory"},
+      {"two segments with one id",
+       [](model::Tree& t) {
+         for (const uint64_t id : {1, 2}) {
+           model::SharedMemory& memory = *t.add_shared_memories();
+           memory.set_id(id), memory.set_size(4096), memory.mutable_sysv()->set_size(56);
+         }
+       },
+       "stands twice"},
       {"no process", [](model::Tree& t) { t.clear_processes(); }, "no process"},
       {"tid 0", [](model::Tree& t) { t.mutable_processes(0)->mutable_threads(0)->set_tid(0); }, "leader"},
       {"two of a tid", [](model::Tree& t) { *t.mutable_processes(0)->add_threads() = t.processes(0).threads(0); },

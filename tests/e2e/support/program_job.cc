@@ -11,7 +11,9 @@
 
 namespace stillpoint::e2e {
 
-ProgramJob::~ProgramJob() {
+ProgramJob::~ProgramJob() { end(); }
+
+void ProgramJob::end() {
   if (life_ != nullptr) kill();
 }
 

@@ -30,6 +30,8 @@ class ProgramJob {
                      const std::map<std::string, std::string>& environment = {});
   // SIGKILL to the program and all processes below it, and the end of whoever waited for the program: 128 + SIGKILL.
   int kill();
+  // The same, if anything runs.
+  void end();
   // `stillpoint restart`, until the program is there. False: see said().
   bool restart(const std::vector<std::string>& options = {},
                const std::map<std::string, std::string>& environment = {});
