@@ -32,6 +32,7 @@ test_packages=(
   gzip
   make
   perl
+  postgresql
   python3
   redis-server
   sqlite3
@@ -88,10 +89,18 @@ if [[ ! -e $policy ]]; then
   trap '"${as_root[@]}" rm -f "$policy"' EXIT
 fi
 
-install() {
+install_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
-    install --yes --quiet --no-install-recommends "${missing[@]}"
+    install --yes --quiet --no-install-recommends "$@"
 }
+# The server's package makes a cluster for the whole system, which the tests have no use for: they make their own.
+without_a_cluster() {
+  [[ " ${missing[*]} " == *" postgresql "* ]] || return 0
+  ! installed postgresql-common || return 0
+  install_packages postgresql-common || return 1
+  echo 'create_main_cluster = false' | "${as_root[@]}" tee -a /etc/postgresql-common/createcluster.conf >/dev/null
+}
+install() { without_a_cluster && install_packages "${missing[@]}"; }
 update() {
   "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update --quiet
 }

@@ -107,15 +107,13 @@ absl::Status read_process(pid_t pid, pid_t tid, model::Process& out) {
   out.set_controlling_terminal(stat.controlling_terminal);
   if (stat.state == 'Z') out.set_leader_exit_code(stat.exit_code >> 8 & 0xff);
 
-  for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
-    rlimit limit{};
-    if (::prlimit(tid, static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0) {
-      return errno_status(errno, absl::StrCat("prlimit of pid ", pid));
-    }
+  // prlimit(2) would need cap_sys_resource for a process of another user.
+  ASSIGN_OR_RETURN(const std::vector<procfs::Limit> limits, procfs::read_limits(tid));
+  for (size_t resource = 0; resource < limits.size(); ++resource) {
     model::Rlimit* entry = out.add_rlimits();
     entry->set_resource(static_cast<uint32_t>(resource));
-    entry->set_soft(limit.rlim_cur);
-    entry->set_hard(limit.rlim_max);
+    entry->set_soft(limits[resource].soft);
+    entry->set_hard(limits[resource].hard);
   }
   const std::string proc = absl::StrCat("/proc/", tid);
   ASSIGN_OR_RETURN(const uint64_t personality, read_number(proc + "/personality", 16));
