@@ -31,6 +31,7 @@ test_packages=(
   # programs that are checkpointed as they come from Debian
   gzip
   make
+  nginx-light
   perl
   postgresql
   python3

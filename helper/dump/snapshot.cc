@@ -101,11 +101,12 @@ absl::StatusOr<Snapshot> Snapshot::fork_by_remote_calls(pid_t application, Threa
 
 absl::Status Snapshot::isolate(const CodeGadgets& gadgets) {
   RETURN_IF_ERROR(thread_->set_options(PTRACE_O_EXITKILL));
-  const rlimit no_core = {0, 0};
-  if (::prlimit(pid(), RLIMIT_CORE, &no_core, nullptr) != 0) {
-    return errno_status(errno, absl::StrCat("prlimit(RLIMIT_CORE) of the snapshot, pid ", pid()));
-  }
   ASSIGN_OR_RETURN(RemoteCalls calls, RemoteCalls::begin(*thread_, pid(), gadgets));
+  // By itself: for a process of another user we would need CAP_SYS_RESOURCE.
+  const rlimit no_core = {0, 0};
+  RETURN_IF_ERROR(write_memory(pid(), calls.scratch(), &no_core, sizeof no_core));
+  RETURN_IF_ERROR(
+      calls.checked_call("prlimit(RLIMIT_CORE)", SYS_prlimit64, {0, RLIMIT_CORE, calls.scratch(), 0}).status());
   RETURN_IF_ERROR(calls.checked_call("close_range", SYS_close_range, {0, ~0u, CLOSE_RANGE_UNSHARE}).status());
   // Out of the application's process group: no signal of its terminal, and a zombie that a slow init has not reaped
   // yet holds no id that a restart needs.

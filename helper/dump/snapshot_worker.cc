@@ -79,13 +79,12 @@ absl::Status map_worker(RemoteCalls& calls, const WorkerSession& session, int co
 }
 
 // The application's own limit on file sizes binds the snapshot: as far up as it goes.
-absl::Status raise_file_size_limit(pid_t pid) {
-  rlimit limit{};
-  if (::prlimit(pid, RLIMIT_FSIZE, nullptr, &limit) != 0) return errno_status(errno, "prlimit(RLIMIT_FSIZE)");
-  if (limit.rlim_cur == limit.rlim_max) return absl::OkStatus();
-  limit.rlim_cur = limit.rlim_max;
-  if (::prlimit(pid, RLIMIT_FSIZE, &limit, nullptr) != 0) return errno_status(errno, "prlimit(RLIMIT_FSIZE)");
-  return absl::OkStatus();
+absl::Status raise_file_size_limit(RemoteCalls& calls, pid_t pid) {
+  ASSIGN_OR_RETURN(const std::vector<procfs::Limit> limits, procfs::read_limits(pid));
+  const rlimit limit = {limits[RLIMIT_FSIZE].hard, limits[RLIMIT_FSIZE].hard};
+  if (limits[RLIMIT_FSIZE].soft == limit.rlim_max) return absl::OkStatus();
+  RETURN_IF_ERROR(write_memory(pid, calls.scratch(), &limit, sizeof limit));
+  return calls.checked_call("prlimit(RLIMIT_FSIZE)", SYS_prlimit64, {0, RLIMIT_FSIZE, calls.scratch(), 0}).status();
 }
 
 absl::Status start(Thread& thread, const WorkerSession& session) {
@@ -112,12 +111,12 @@ absl::StatusOr<SnapshotWorker> start_worker(Snapshot& snapshot, const std::vecto
   RETURN_IF_ERROR(session.place(base));
 
   const pid_t pid = snapshot.pid();
-  RETURN_IF_ERROR(raise_file_size_limit(pid));
   std::vector<int> all = {session.code_fd(), session.control_fd()};
   all.insert(all.end(), fds.begin(), fds.end());
   std::vector<int> numbers;
   {
     ASSIGN_OR_RETURN(RemoteCalls calls, RemoteCalls::begin(snapshot.thread(), pid, gadgets));
+    RETURN_IF_ERROR(raise_file_size_limit(calls, pid));
     ASSIGN_OR_RETURN(numbers, pass_fds(calls, pid, all));
     RETURN_IF_ERROR(map_worker(calls, session, numbers[0], numbers[1]));
     RETURN_IF_ERROR(calls.end());
