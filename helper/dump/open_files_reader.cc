@@ -66,7 +66,10 @@ absl::Status OpenFilesReader::scan(pid_t pid, pid_t tid, const std::set<int>& le
       return errno_status(errno, absl::StrCat("pidfd_open of tid ", tid));
     }
   }
-  if (processes_.empty()) root_ = pid;
+  if (processes_.empty()) {
+    root_ = pid;
+    delivery_deadline_ = absl::Now() + kDeliveryTime;
+  }
   processes_.insert(pid);
   Table& table = tables_[tid];
   table.id = table_id;
@@ -234,6 +237,10 @@ uint64_t OpenFilesReader::open_file_of_inode(uint64_t inode, uint64_t except_id)
     if (description.view.stat.st_ino == inode && description.id != except_id) return description.id;
   }
   return 0;
+}
+
+const OpenFileView* OpenFilesReader::view_of(uint64_t id) const {
+  return id == 0 || id > descriptions_.size() ? nullptr : &descriptions_[id - 1].view;
 }
 
 bool OpenFilesReader::inherited(const OpenFileView& file) const {

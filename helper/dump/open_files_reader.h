@@ -41,6 +41,8 @@ class OpenFilesReader : public OpenFileDumpContext {
 
   uint64_t open_file_of(pid_t pid, int number) const override;
   uint64_t open_file_of_inode(uint64_t inode, uint64_t except_id) const override;
+  const OpenFileView* view_of(uint64_t id) const override;
+  absl::Time delivery_deadline() const override { return delivery_deadline_; }
   bool inherited(const OpenFileView& file) const override;
   std::vector<OpenFileReference> same_object(const OpenFileView& file) const override;
   bool in_tree(pid_t pid) const override { return processes_.contains(pid); }
@@ -66,6 +68,7 @@ class OpenFilesReader : public OpenFileDumpContext {
 
   SharedMemoryRegistry& shared_memories_;
   pid_t root_ = 0;
+  absl::Time delivery_deadline_;  // counted from the first scan
   std::set<pid_t> processes_;
   std::map<pid_t, Table> tables_;  // by the thread they were read of
   std::vector<Description> descriptions_;

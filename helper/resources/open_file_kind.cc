@@ -11,6 +11,8 @@ namespace stillpoint {
 
 void OpenFileKind::audit(const OpenFileView&, const OpenFileDumpContext&, Findings&) const {}
 
+absl::Status OpenFileKind::fill(const model::OpenFile&, int, OpenFileRestoreContext&) const { return absl::OkStatus(); }
+
 absl::Status OpenFileKind::finish(const model::OpenFile&, int, OpenFileRestoreContext&) const {
   return absl::OkStatus();
 }

@@ -16,6 +16,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "helper/base/unique_fd.h"
 #include "helper/model/model.pb.h"
 #include "helper/resources/finding.h"
@@ -56,6 +58,11 @@ class OpenFileDumpContext {
   // included, ascending. The default looks at every fd of the file's process in /proc, which is slow where there are
   // thousands, and finds none of other processes.
   virtual std::vector<OpenFileReference> same_object(const OpenFileView& file) const;
+  // What is known of an open file description of the image; null: not asked for here, or no such id.
+  virtual const OpenFileView* view_of(uint64_t /*id*/) const { return nullptr; }
+  // Until when it is worth waiting for the kernel to deliver what is on its way between members of the frozen tree.
+  virtual absl::Time delivery_deadline() const { return absl::Now() + kDeliveryTime; }
+  static constexpr absl::Duration kDeliveryTime = absl::Milliseconds(300);
   // True when fd `number` is an fd that the process's starter gave it (stdin/stdout/stderr and others that hold the
   // same object as one of the starter's) and that `restart` will give again.
   virtual bool inherited(const OpenFileView& file) const = 0;
@@ -114,7 +121,10 @@ class OpenFileKind {
   // Creates the open file description again, at any fd number. Status flags (F_SETFL), owner and signal are set by the
   // caller.
   virtual absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const = 0;
-  // Called for every file after all fds exist (epoll interest lists, queued fds). Default: nothing.
+  // Called for every file once all fds exist, before the first finish(): addresses that several files share, contents
+  // that one file puts into another, while nothing is shut down yet. Default: nothing.
+  virtual absl::Status fill(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const;
+  // Called for every file after all have been filled (epoll interest lists, shutdowns). Default: nothing.
   virtual absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const;
   // Called for every file when all else has succeeded, just before the program runs: what changes something outside the
   // process is done here, so that a restore that fails has changed nothing. Default: nothing.

@@ -94,6 +94,56 @@ void SocketAddress::set_any() {
   if (family() == AF_INET6) reinterpret_cast<sockaddr_in6*>(&storage_)->sin6_addr = in6addr_any;
 }
 
+bool SocketAddress::is_loopback() const {
+  const SocketAddress plain = without_mapping();
+  if (plain.family() == AF_INET) return (ntohl(as_in(plain).sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+  return plain.family() == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&as_in6(plain).sin6_addr);
+}
+
+SocketAddress SocketAddress::without_mapping() const {
+  if (family() != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&as_in6(*this).sin6_addr)) return *this;
+  sockaddr_in plain = {};
+  plain.sin_family = AF_INET;
+  plain.sin_port = as_in6(*this).sin6_port;
+  std::memcpy(&plain.sin_addr, &as_in6(*this).sin6_addr.s6_addr[12], sizeof plain.sin_addr);
+  return SocketAddress(reinterpret_cast<const sockaddr*>(&plain), sizeof plain);
+}
+
+SocketAddress SocketAddress::as_seen_by(int domain) const {
+  SocketAddress plain = without_mapping();
+  if (domain != AF_INET6 || plain.family() != AF_INET) return plain;
+  sockaddr_in6 mapped = {};
+  mapped.sin6_family = AF_INET6;
+  mapped.sin6_port = as_in(plain).sin_port;
+  mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
+  std::memcpy(&mapped.sin6_addr.s6_addr[12], &as_in(plain).sin_addr, sizeof(in_addr));
+  return SocketAddress(reinterpret_cast<const sockaddr*>(&mapped), sizeof mapped);
+}
+
+SocketAddress SocketAddress::on_loopback() const {
+  SocketAddress here = without_mapping();
+  if (here.family() == AF_INET) {
+    reinterpret_cast<sockaddr_in*>(&here.storage_)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  } else if (here.family() == AF_INET6) {
+    auto& v6 = *reinterpret_cast<sockaddr_in6*>(&here.storage_);
+    v6.sin6_addr = in6addr_loopback;
+    v6.sin6_scope_id = 0;
+  }
+  return here.as_seen_by(family());
+}
+
+void SocketAddress::set_port(uint16_t port) {
+  if (family() == AF_INET) reinterpret_cast<sockaddr_in*>(&storage_)->sin_port = htons(port);
+  if (family() == AF_INET6) reinterpret_cast<sockaddr_in6*>(&storage_)->sin6_port = htons(port);
+}
+
+bool SocketAddress::same_host(const SocketAddress& other) const {
+  SocketAddress a = without_mapping(), b = other.without_mapping();
+  if (a.family() != b.family()) return false;
+  if (a.family() == AF_INET) return as_in(a).sin_addr.s_addr == as_in(b).sin_addr.s_addr;
+  return a.family() == AF_INET6 && IN6_ARE_ADDR_EQUAL(&as_in6(a).sin6_addr, &as_in6(b).sin6_addr);
+}
+
 std::string SocketAddress::unix_name() const {
   if (family() != AF_UNIX || length_ <= kUnixHeader) return "";
   const char* path = reinterpret_cast<const sockaddr_un*>(&storage_)->sun_path;

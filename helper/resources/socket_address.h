@@ -37,6 +37,17 @@ class SocketAddress {
   uint16_t port() const;
   bool is_any() const;  // 0.0.0.0 or ::
   void set_any();
+  // 127.0.0.0/8 or ::1; also as IPv6 writes IPv4 addresses.
+  bool is_loopback() const;
+  // An IPv4 address that is written as an IPv6 one (::ffff:1.2.3.4) as AF_INET; any other as it is.
+  SocketAddress without_mapping() const;
+  // The same address as a socket of `domain` has it: an IPv4 address becomes a mapped one for AF_INET6.
+  SocketAddress as_seen_by(int domain) const;
+  // The same port on the loopback interface.
+  SocketAddress on_loopback() const;
+  void set_port(uint16_t port);
+  // Whether the addresses agree, ports and families' ways of writing left aside.
+  bool same_host(const SocketAddress& other) const;
   // AF_UNIX: sun_path without the NUL that ends a path; empty for an unbound socket.
   std::string unix_name() const;
 

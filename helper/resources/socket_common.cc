@@ -1,15 +1,21 @@
 #include "helper/resources/socket_common.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
+#include "helper/procfs/process_files.h"
+#include "helper/resources/printable.h"
 
 namespace stillpoint {
 
@@ -58,6 +64,25 @@ absl::StatusOr<short> poll_now(int fd, short events) {
   } while (ready < 0 && errno == EINTR);
   if (ready < 0) return errno_status(errno, "poll");
   return request.revents;
+}
+
+std::string holder_of_socket(uint64_t inode) {
+  const std::string link = absl::StrCat("socket:[", inode, "]");
+  const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), &::closedir);
+  if (proc == nullptr) return "";
+  while (const dirent* entry = ::readdir(proc.get())) {
+    pid_t pid = 0;
+    if (!absl::SimpleAtoi(entry->d_name, &pid)) continue;
+    const absl::StatusOr<std::vector<int>> numbers = procfs::read_fds(pid);
+    if (!numbers.ok()) continue;
+    for (const int number : *numbers) {
+      const absl::StatusOr<std::string> target = procfs::read_link(absl::StrCat("/proc/", pid, "/fd/", number));
+      if (!target.ok() || *target != link) continue;
+      const absl::StatusOr<procfs::Stat> process = procfs::read_stat(pid);
+      return absl::StrCat(", held by pid ", pid, process.ok() ? absl::StrCat(" (", printable(process->comm), ")") : "");
+    }
+  }
+  return "";
 }
 
 Finding unreadable_socket(const OpenFileView& file, const absl::Status& why) {

@@ -2,7 +2,9 @@
 #ifndef STILLPOINT_HELPER_RESOURCES_SOCKET_COMMON_H_
 #define STILLPOINT_HELPER_RESOURCES_SOCKET_COMMON_H_
 
+#include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -31,6 +33,9 @@ absl::StatusOr<int> socket_ioctl(int fd, unsigned long request, absl::string_vie
 // poll(2) without waiting: the events that stand, POLLERR and POLLHUP among them. Unlike SO_ERROR it takes nothing
 // away.
 absl::StatusOr<short> poll_now(int fd, short events);
+
+// ", held by pid 42 (Xorg)", or nothing where /proc does not show it.
+std::string holder_of_socket(uint64_t inode);
 
 // SP-SOCKET-UNREADABLE: a question to the kernel failed.
 Finding unreadable_socket(const OpenFileView& file, const absl::Status& why);

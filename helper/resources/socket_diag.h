@@ -21,12 +21,13 @@ struct UnixSocketInfo {
   uint64_t inode = 0;
   std::string name;  // sun_path as SocketAddress::unix_name() gives it
   bool has_peer = false;
-  uint64_t peer_inode = 0;             // 0 with has_peer: closed, or not accepted yet
-  std::optional<uint64_t> file_inode;  // of the path it is bound to; the low 32 bits
-  uint32_t receive_queue = 0;          // listening: connections that wait; else bytes
-  uint32_t backlog = 0;                // listening
-  uint32_t send_memory = 0;            // bytes of kernel memory held by what it sent and nobody has read
-  uint8_t shutdown = 0;                // 1: reading, 2: writing
+  uint64_t peer_inode = 0;                // 0 with has_peer: closed, or not accepted yet
+  std::optional<uint64_t> file_inode;     // of the path it is bound to; the low 32 bits
+  std::vector<uint64_t> waiting_clients;  // listening: inodes of those not accepted yet, in their order; 0: it has gone
+  uint32_t receive_queue = 0;             // listening: connections that wait; else bytes
+  uint32_t backlog = 0;                   // listening
+  uint32_t send_memory = 0;               // bytes of kernel memory held by what it sent and nobody has read
+  uint8_t shutdown = 0;                   // 1: reading, 2: writing
 };
 
 class SocketDiag {

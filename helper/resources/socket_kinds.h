@@ -7,7 +7,8 @@
 
 namespace stillpoint {
 
-// Listening, bound and unconnected ones over IPv4 and IPv6; connections are findings.
+// Over IPv4 and IPv6: listening, bound and unconnected ones, and connections with both ends in the image; others are
+// findings.
 const OpenFileKind& tcp_socket_kind();
 // UDP and UDP-Lite, connected or not. Waiting datagrams are dropped and that is noted, as the network itself may do;
 // those a socket sent to itself are kept.

@@ -155,7 +155,7 @@ constexpr SocketOptionEntry kTable[] = {
     {"SO_PASSSEC", SOL_SOCKET, SO_PASSSEC, kInt, kForUnix, kLast},
     {"SO_PASSPIDFD", SOL_SOCKET, kSoPassPidfd, kInt, kForUnix, kLast},
     {"SO_PASSRIGHTS", SOL_SOCKET, kSoPassRights, kInt, kForUnix, kLast},
-    {"SO_PEEK_OFF", SOL_SOCKET, SO_PEEK_OFF, kInt, kForUnix | kForUdp, kLast},
+    {"SO_PEEK_OFF", SOL_SOCKET, SO_PEEK_OFF, kInt, kForAll, kLast},
     {"UDP_CORK", SOL_UDP, UDP_CORK, kInt, kForUdp, kLast},
     {"SO_LOCK_FILTER", SOL_SOCKET, SO_LOCK_FILTER, kInt, kForAll, kLast},
 };

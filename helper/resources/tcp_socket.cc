@@ -1,99 +1,36 @@
-// TCP sockets without a connection: fresh, bound, listening, and those whose connection has ended.
-#include <linux/sockios.h>
-#include <linux/tcp.h>
+// TCP sockets: fresh, bound, listening, connections within the image, and those whose connection has ended.
+//
+// The two ends of a connection come into being together: the one that is restored first makes both and leaves the other
+// for its turn. They exist before any listener is bound, which may have the same port (fill()); shutdowns come last.
 #include <netinet/in.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstddef>
-#include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/resources/detail.h"
 #include "helper/resources/inherited.h"
-#include "helper/resources/remedies.h"
 #include "helper/resources/socket.pb.h"
 #include "helper/resources/socket_address.h"
 #include "helper/resources/socket_common.h"
 #include "helper/resources/socket_kinds.h"
 #include "helper/resources/socket_options.h"
+#include "helper/resources/tcp_socket_pair.h"
+#include "helper/resources/tcp_socket_queue.h"
+#include "helper/resources/tcp_socket_survey.h"
 
 namespace stillpoint {
 namespace {
 
 using resources::TcpSocketDetail;
+using resources::TcpWaitingClient;
 
-// tcpi_state; <netinet/tcp.h> has these names but not the newer fields of struct tcp_info.
-enum TcpState : uint8_t { kEstablished = 1, kClose = 7, kListen = 10 };
-constexpr absl::string_view kStateNames[] = {"UNKNOWN",   "ESTABLISHED", "SYN_SENT",    "SYN_RECV",   "FIN_WAIT1",
-                                             "FIN_WAIT2", "TIME_WAIT",   "CLOSE",       "CLOSE_WAIT", "LAST_ACK",
-                                             "LISTEN",    "CLOSING",     "NEW_SYN_RECV"};
-
-constexpr absl::string_view kConnectionRemedy =
-    "close it in a stillpoint::on_pre_dump hook and connect again in stillpoint::on_post_resume and "
-    "stillpoint::on_post_restore (dup2 gives it the same number); or checkpoint when it is closed";
-
-std::string state_name(uint8_t state) {
-  return std::string(state < std::size(kStateNames) ? kStateNames[state] : absl::string_view("UNKNOWN"));
-}
-
-struct TcpFacts {
-  uint8_t state = 0;
-  uint32_t pending = 0;  // listening: connections that nobody has accepted
-  uint32_t backlog = 0;
-  bool ended = false;
-  int unread = 0;
-  SocketAddress local;
-  SocketAddress peer;
-};
-
-absl::StatusOr<TcpFacts> read_facts(int fd) {
-  TcpFacts facts;
-  tcp_info info = {};
-  socklen_t length = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return errno_status(errno, "getsockopt(TCP_INFO)");
-  if (length < offsetof(tcp_info, tcpi_lost)) return absl::DataLossError("TCP_INFO is too short");
-  facts.state = info.tcpi_state;
-  ASSIGN_OR_RETURN(facts.local, SocketAddress::local(fd));
-  ASSIGN_OR_RETURN(facts.peer, SocketAddress::peer(fd));
-  if (facts.state == kListen) {
-    facts.pending = info.tcpi_unacked;
-    facts.backlog = info.tcpi_sacked;
-  } else if (facts.state == kClose) {
-    // A socket that never was connected has not been shut down; one whose connection ended has.
-    ASSIGN_OR_RETURN(const short events, poll_now(fd, POLLRDHUP));
-    facts.ended = (events & (POLLRDHUP | POLLERR)) != 0;
-    if (facts.ended) {
-      ASSIGN_OR_RETURN(facts.unread, socket_ioctl(fd, SIOCINQ, "SIOCINQ"));
-    }
-  }
-  return facts;
-}
-
-bool connected(const TcpFacts& facts) { return facts.state != kListen && facts.state != kClose; }
-
-void audit_state(const OpenFileView& file, const TcpFacts& facts, Findings& findings) {
-  if (connected(facts)) {
-    const std::string peer = facts.peer.empty() ? "" : absl::StrCat(" with ", facts.peer.text());
-    findings.add({"SP-TCP-ESTABLISHED", describe(file),
-                  absl::StrCat("a TCP connection", peer, " (", state_name(facts.state), ", local address ",
-                               facts.local.text(), ") cannot be part of an image"),
-                  unless_leaked(file, kConnectionRemedy)});
-  }
-  if (facts.pending > 0) {
-    findings.add({"SP-TCP-PENDING", describe(file),
-                  absl::StrCat(facts.pending, " connection(s) to ", facts.local.text(), " wait to be accepted"),
-                  "accept them in a stillpoint::on_pre_dump hook, or checkpoint when no client is connecting"});
-  }
-  if (facts.unread > 0) {
-    findings.add({"SP-TCP-UNREAD", describe(file),
-                  absl::StrCat(facts.unread, " bytes of a connection that has ended were not read yet"),
-                  "read them and close the socket before the checkpoint"});
-  }
-}
+bool is_inet(int domain) { return domain == AF_INET || domain == AF_INET6; }
 
 // Connections of the dead process that are in TIME_WAIT keep the port of a program that does not say SO_REUSEADDR.
 absl::Status address_error(absl::string_view what, const SocketAddress& local) {
@@ -112,9 +49,99 @@ absl::Status bind_local(int fd, const TcpSocketDetail& detail, const SocketAddre
   if (local.port() == 0) {
     RETURN_IF_ERROR(set_int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT"));
   }
+  // Restored connections may have the same port.
+  ASSIGN_OR_RETURN(const int reuse, int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"));
+  RETURN_IF_ERROR(set_int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
   if (::bind(fd, local.get(), local.length()) != 0) return address_error("bind to", local);
   if (detail.listening() && ::listen(fd, detail.backlog()) != 0) return address_error("listen on", local);
+  RETURN_IF_ERROR(set_int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "SO_REUSEADDR"));
   return set_int_socket_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, no_port, "IP_BIND_ADDRESS_NO_PORT");
+}
+
+absl::Status check_detail(const model::OpenFile& file, const TcpSocketDetail& detail) {
+  if (!is_inet(detail.domain())) return damaged_detail(file, "not an address family");
+  if (detail.backlog() < 0) return damaged_detail(file, "a negative backlog");
+  for (const std::string* address : {&detail.local(), &detail.peer_address()}) {
+    const absl::Status status = SocketAddress::from_bytes(*address, detail.domain()).status();
+    if (!status.ok()) return damaged_detail(file, status.message());
+  }
+  const bool connection = detail.peer_state() != TcpSocketDetail::NONE;
+  if (connection && (detail.listening() || detail.ended())) return damaged_detail(file, "it cannot be connected");
+  if (connection && (detail.local().empty() || detail.peer_address().empty() || !is_inet(detail.peer_domain()))) {
+    return damaged_detail(file, "a connection without addresses");
+  }
+  if (!detail.queue().empty() && (!connection || detail.peer_state() == TcpSocketDetail::WAITING) && !detail.ended()) {
+    return damaged_detail(file, "a queue without a connection");
+  }
+  if (!detail.waiting().empty() && !detail.listening()) return damaged_detail(file, "clients of no listener");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TcpPair> make_pair(const model::OpenFile& file, const TcpSocketDetail& detail,
+                                  OpenFileRestoreContext& context) {
+  TcpEnd own = {detail.domain(), {}, detail.v6_only()};
+  TcpEnd other = {is_inet(detail.peer_domain()) ? detail.peer_domain() : detail.domain(), {}, detail.peer_v6_only()};
+  if (!detail.ended()) {
+    ASSIGN_OR_RETURN(own.address, SocketAddress::from_bytes(detail.local(), detail.domain()));
+    ASSIGN_OR_RETURN(const SocketAddress peer, SocketAddress::from_bytes(detail.peer_address(), detail.domain()));
+    other.address = peer.as_seen_by(other.domain);
+    if (other.address.family() != other.domain) return damaged_detail(file, "its peer is of another family");
+  }
+  return make_tcp_pair(own, other, file.description(), context);
+}
+
+// The end of a connection that is this file's, made now or left by the other end.
+absl::StatusOr<UniqueFd> take_end(const model::OpenFile& file, const TcpSocketDetail& detail,
+                                  OpenFileRestoreContext& context) {
+  auto& spare_ends = context.spare_ends();
+  const auto spare = spare_ends.find(file.id());
+  if (spare == spare_ends.end()) {
+    if (context.fd_of(detail.peer()) >= 0 || spare_ends.contains(detail.peer()) || detail.peer() == file.id()) {
+      return damaged_detail(file, "its peer belongs to another pair");
+    }
+    ASSIGN_OR_RETURN(TcpPair pair, make_pair(file, detail, context));
+    spare_ends.emplace(detail.peer(), std::move(pair.other));
+    return std::move(pair.own);
+  }
+  UniqueFd own = std::move(spare->second);
+  spare_ends.erase(spare);
+  const absl::StatusOr<int> domain = int_socket_option(own.get(), SOL_SOCKET, SO_DOMAIN, "SO_DOMAIN");
+  const absl::StatusOr<int> protocol = int_socket_option(own.get(), SOL_SOCKET, SO_PROTOCOL, "SO_PROTOCOL");
+  if (!domain.ok() || *domain != detail.domain() || !protocol.ok() || *protocol != IPPROTO_TCP) {
+    return damaged_detail(file, "its peer is of another kind");
+  }
+  return own;
+}
+
+// A connection whose other end has been closed, with what had come from it.
+absl::StatusOr<UniqueFd> restore_without_other_end(const model::OpenFile& file, const TcpSocketDetail& detail,
+                                                   OpenFileRestoreContext& context) {
+  ASSIGN_OR_RETURN(TcpPair pair, make_pair(file, detail, context));
+  RETURN_IF_ERROR(send_all_tcp(pair.other.get(), detail.queue()));
+  if (detail.reset_pending()) {
+    const linger abort = {1, 0};
+    if (::setsockopt(pair.other.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort) != 0) {
+      return errno_status(errno, "setsockopt(SO_LINGER)");
+    }
+  }
+  pair.other.reset();
+  return std::move(pair.own);
+}
+
+// Fails for want of a connection where there never was one, and marks the socket as shut down all the same: reads then
+// give end of file.
+absl::Status shut_down(int fd, int how) {
+  if (::shutdown(fd, how) == 0 || errno == ENOTCONN) return absl::OkStatus();
+  return errno_status(errno, "shutdown");
+}
+
+absl::Status connect_waiting(const TcpWaitingClient& waiting, const OpenFileRestoreContext& context) {
+  const int client = context.fd_of(waiting.open_file());
+  const absl::StatusOr<SocketAddress> address = SocketAddress::from_bytes(waiting.address(), waiting.domain());
+  if (client < 0 || !address.ok() || address->empty()) return absl::DataLossError("a client that waits is not there");
+  const absl::StatusOr<int> domain = int_socket_option(client, SOL_SOCKET, SO_DOMAIN, "SO_DOMAIN");
+  if (!domain.ok() || *domain != waiting.domain()) return absl::DataLossError("a client that waits is of another kind");
+  return connect_tcp(client, *address);
 }
 
 class TcpSocketKind : public OpenFileKind {
@@ -123,62 +150,93 @@ class TcpSocketKind : public OpenFileKind {
 
   bool claims(const OpenFileView& file) const override {
     const std::optional<SocketIdentity> identity = identify_socket(file);
-    return identity.has_value() && (identity->domain == AF_INET || identity->domain == AF_INET6) &&
-           identity->protocol == IPPROTO_TCP;
+    return identity.has_value() && is_inet(identity->domain) && identity->protocol == IPPROTO_TCP;
   }
 
   void audit(const OpenFileView& file, const OpenFileDumpContext& context, Findings& findings) const override {
-    const absl::StatusOr<TcpFacts> facts = read_facts(file.fd);
-    if (!facts.ok()) {
-      findings.add(unreadable_socket(file, facts.status()));
+    const absl::StatusOr<TcpSocketSurvey> survey = survey_tcp_socket(file, context, false);
+    if (!survey.ok()) {
+      findings.add(unreadable_socket(file, survey.status()));
       return;
     }
-    if (connected(*facts) && context.inherited(file)) return;
-    audit_state(file, *facts, findings);
-    if (has_bpf_filter(file.fd)) findings.add(bpf_filter_finding(file));
+    for (const Finding& finding : survey->findings.all()) findings.add(finding);
   }
 
   absl::Status dump(const OpenFileView& file, OpenFileDumpContext& context, model::OpenFile& out) const override {
-    TcpSocketDetail detail;
-    ASSIGN_OR_RETURN(const TcpFacts facts, read_facts(file.fd));
-    if (connected(facts) && context.inherited(file)) return dump_inherited(file, out);
-    Findings findings;
-    audit_state(file, facts, findings);
-    if (!findings.empty()) return absl::FailedPreconditionError(findings.all().front().reason);
-    const std::optional<SocketIdentity> identity = identify_socket(file);
-    if (!identity.has_value()) return absl::FailedPreconditionError("the socket cannot be asked");
-    ASSIGN_OR_RETURN(*detail.mutable_settings(), read_socket_settings(file.fd, *identity));
-    detail.set_domain(identity->domain);
-    detail.set_listening(facts.state == kListen);
-    detail.set_backlog(static_cast<int32_t>(std::min<uint32_t>(facts.backlog, INT32_MAX)));
-    detail.set_ended(facts.ended);
-    if (!facts.ended) detail.set_local(facts.local.bytes());
-    RETURN_IF_ERROR(store_detail(detail, file, out));
-    out.set_description(absl::StrCat(out.description(), " tcp ", facts.local.text(),
-                                     facts.state == kListen ? " listening"
-                                     : facts.ended          ? " ended"
-                                                            : ""));
+    ASSIGN_OR_RETURN(const TcpSocketSurvey survey, survey_tcp_socket(file, context, true));
+    if (survey.inherited) return dump_inherited(file, out);
+    if (!survey.findings.empty()) return absl::FailedPreconditionError(survey.findings.all().front().reason);
+    RETURN_IF_ERROR(store_detail(survey.detail, file, out));
+    out.set_description(absl::StrCat(out.description(), " ", survey.words));
     return absl::OkStatus();
   }
 
   absl::StatusOr<UniqueFd> restore(const model::OpenFile& file, OpenFileRestoreContext& context) const override {
     ASSIGN_OR_RETURN(const TcpSocketDetail detail, parse_detail<TcpSocketDetail>(file));
-    if (detail.domain() != AF_INET && detail.domain() != AF_INET6) return damaged_detail(file, "not an address family");
-    const absl::StatusOr<SocketAddress> local = SocketAddress::from_bytes(detail.local(), detail.domain());
-    if (!local.ok()) return damaged_detail(file, local.status().message());
-    if (detail.backlog() < 0) return damaged_detail(file, "a negative backlog");
+    RETURN_IF_ERROR(check_detail(file, detail));
+    absl::StatusOr<UniqueFd> fd = restore_socket(file, detail, context);
+    if (!fd.ok()) return with_context(fd.status(), describe(file));
+    return fd;
+  }
 
-    ASSIGN_OR_RETURN(UniqueFd fd, new_socket(detail.domain(), SOCK_STREAM, IPPROTO_TCP));
-    RETURN_IF_ERROR(
-        apply_socket_settings(fd.get(), detail.settings(), SettingsPhase::kBeforeBind, file.description(), context));
-    RETURN_IF_ERROR(with_context(bind_local(fd.get(), detail, *local), describe(file)));
-    // Fails for want of a connection, and marks the socket as shut down all the same: reads then give end of file.
-    if (detail.ended() && ::shutdown(fd.get(), SHUT_RDWR) != 0 && errno != ENOTCONN) {
-      return errno_status(errno, absl::StrCat("shutdown of ", describe(file)));
+  absl::Status fill(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const override {
+    ASSIGN_OR_RETURN(const TcpSocketDetail detail, parse_detail<TcpSocketDetail>(file));
+    return with_context(fill_socket(detail, fd, context), describe(file));
+  }
+
+  absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const override {
+    ASSIGN_OR_RETURN(const TcpSocketDetail detail, parse_detail<TcpSocketDetail>(file));
+    if (detail.ended()) RETURN_IF_ERROR(with_context(shut_down(fd, SHUT_RDWR), describe(file)));
+    if (detail.write_shut_down()) RETURN_IF_ERROR(with_context(shut_down(fd, SHUT_WR), describe(file)));
+    if (detail.read_shut_down()) RETURN_IF_ERROR(with_context(shut_down(fd, SHUT_RD), describe(file)));
+    if (detail.peer_state() != TcpSocketDetail::NONE) RETURN_IF_ERROR(set_reuse_address(detail, fd));
+    return apply_socket_settings(fd, detail.settings(), SettingsPhase::kLast, file.description(), context);
+  }
+
+ private:
+  static absl::StatusOr<UniqueFd> restore_socket(const model::OpenFile& file, const TcpSocketDetail& detail,
+                                                 OpenFileRestoreContext& context) {
+    UniqueFd fd;
+    const bool has_waiting_end = !detail.queue().empty() || detail.reset_pending();
+    if (detail.peer_state() == TcpSocketDetail::PAIR) {
+      ASSIGN_OR_RETURN(fd, take_end(file, detail, context));
+    } else if (detail.peer_state() == TcpSocketDetail::GONE || (detail.ended() && has_waiting_end)) {
+      ASSIGN_OR_RETURN(fd, restore_without_other_end(file, detail, context));
+    } else {
+      ASSIGN_OR_RETURN(fd, new_socket(detail.domain(), SOCK_STREAM, IPPROTO_TCP));
     }
     RETURN_IF_ERROR(
-        apply_socket_settings(fd.get(), detail.settings(), SettingsPhase::kLast, file.description(), context));
+        apply_socket_settings(fd.get(), detail.settings(), SettingsPhase::kBeforeBind, file.description(), context));
+    if (detail.peer_state() == TcpSocketDetail::WAITING) RETURN_IF_ERROR(bind_waiting(detail, fd.get()));
     return fd;
+  }
+
+  static absl::Status bind_waiting(const TcpSocketDetail& detail, int fd) {
+    ASSIGN_OR_RETURN(const SocketAddress local, SocketAddress::from_bytes(detail.local(), detail.domain()));
+    if (detail.domain() == AF_INET6) {
+      RETURN_IF_ERROR(set_int_socket_option(fd, SOL_IPV6, IPV6_V6ONLY, detail.v6_only() ? 1 : 0, "IPV6_V6ONLY"));
+    }
+    return bind_tcp_client(fd, local);
+  }
+
+  static absl::Status fill_socket(const TcpSocketDetail& detail, int fd, OpenFileRestoreContext& context) {
+    if (detail.peer_state() == TcpSocketDetail::PAIR && !detail.queue().empty()) {
+      const int other = context.fd_of(detail.peer());
+      if (other < 0) return absl::DataLossError("the other end of its connection is missing");
+      return send_all_tcp(other, detail.queue());
+    }
+    if (detail.ended() || detail.peer_state() != TcpSocketDetail::NONE) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const SocketAddress local, SocketAddress::from_bytes(detail.local(), detail.domain()));
+    RETURN_IF_ERROR(bind_local(fd, detail, local));
+    for (const TcpWaitingClient& waiting : detail.waiting()) RETURN_IF_ERROR(connect_waiting(waiting, context));
+    return absl::OkStatus();
+  }
+
+  // On while the connection was made.
+  static absl::Status set_reuse_address(const TcpSocketDetail& detail, int fd) {
+    const bool is_set = std::any_of(detail.settings().options().begin(), detail.settings().options().end(),
+                                    [](const auto& option) { return option.name() == "SO_REUSEADDR"; });
+    return set_int_socket_option(fd, SOL_SOCKET, SO_REUSEADDR, is_set ? 1 : 0, "SO_REUSEADDR");
   }
 };
 

@@ -1,6 +1,5 @@
 #include "helper/resources/unix_socket_survey.h"
 
-#include <dirent.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <poll.h>
@@ -8,17 +7,14 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
 #include "helper/resources/fdinfo.h"
-#include "helper/resources/printable.h"
 #include "helper/resources/remedies.h"
 #include "helper/resources/socket_address.h"
 #include "helper/resources/socket_common.h"
@@ -42,26 +38,6 @@ constexpr absl::string_view kReleaseRemedy =
 
 absl::string_view type_name(int type) {
   return type == SOCK_STREAM ? "stream" : type == SOCK_DGRAM ? "datagram" : "seqpacket";
-}
-
-// "held by pid 42 (Xorg)", or nothing where /proc does not show it.
-std::string holder_of(uint64_t inode) {
-  const std::string link = absl::StrCat("socket:[", inode, "]");
-  const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), &::closedir);
-  if (proc == nullptr) return "";
-  while (const dirent* entry = ::readdir(proc.get())) {
-    pid_t pid = 0;
-    if (!absl::SimpleAtoi(entry->d_name, &pid)) continue;
-    const absl::StatusOr<std::vector<int>> numbers = procfs::read_fds(pid);
-    if (!numbers.ok()) continue;
-    for (const int number : *numbers) {
-      const absl::StatusOr<std::string> target = procfs::read_link(absl::StrCat("/proc/", pid, "/fd/", number));
-      if (!target.ok() || *target != link) continue;
-      const absl::StatusOr<procfs::Stat> process = procfs::read_stat(pid);
-      return absl::StrCat(", held by pid ", pid, process.ok() ? absl::StrCat(" (", printable(process->comm), ")") : "");
-    }
-  }
-  return "";
 }
 
 class Survey {
@@ -142,7 +118,7 @@ class Survey {
     const std::string name = address.ok() && !address->unix_name().empty() ? absl::StrCat(" ", address->text()) : "";
     const std::string peer = peer_inode == 0
                                  ? "that nobody has accepted yet"
-                                 : absl::StrCat("with the socket of inode ", peer_inode, holder_of(peer_inode));
+                                 : absl::StrCat("with the socket of inode ", peer_inode, holder_of_socket(peer_inode));
     refuse("SP-UNIX-EXTERNAL", absl::StrCat("a connection", name, " ", peer, ", which is not part of the image"),
            unless_leaked(file_, kReleaseRemedy));
   }

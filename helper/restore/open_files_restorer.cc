@@ -94,6 +94,11 @@ absl::Status OpenFilesRestorer::restore_all() {
   for (const auto& [stage, file] : order) {
     const OpenFileKind* kind = open_file_kind(file->kind());
     current_holder_ = holder_of(*file);
+    RETURN_IF_ERROR(with_context(kind->fill(*file, fd_of(file->id()), *this), file->description()));
+  }
+  for (const auto& [stage, file] : order) {
+    const OpenFileKind* kind = open_file_kind(file->kind());
+    current_holder_ = holder_of(*file);
     RETURN_IF_ERROR(with_context(kind->finish(*file, fd_of(file->id()), *this), file->description()));
   }
   for (const model::OpenFile& file : tree_.open_files())

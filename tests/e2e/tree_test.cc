@@ -78,6 +78,19 @@ TEST_P(Tree, GoesOnAfterACheckpointAsBefore) {
   EXPECT_THAT(errors_in(job_.path("report")), IsEmpty());
 }
 
+TEST_P(Tree, TalksOnOverItsConnections) {
+  job_.start({built_program("switchboard"), job_.path("report")});
+  for (int life = 1; life <= rounds(20); ++life) {
+    ASSERT_TRUE(grows("report")) << job_.said() << errors_in(job_.path("report"));
+    ASSERT_THAT(job_.round(), IsEmpty()) << "life " << life;
+  }
+  ASSERT_TRUE(grows("report")) << job_.said() << errors_in(job_.path("report"));
+  write_file(job_.path("report.stop"), "");
+  ASSERT_EQ(job_.wait(), 0) << job_.said() << errors_in(job_.path("report"));
+  EXPECT_THAT(errors_in(job_.path("report")), IsEmpty());
+  EXPECT_THAT(read_file(job_.path("report")), HasSubstr("end\n"));
+}
+
 TEST_P(Tree, IsEndedByStopAndComesBack) {
   job_.start({built_program("family"), job_.path("report")});
   ASSERT_TRUE(grows("report"));

@@ -65,6 +65,11 @@ uint64_t FakeDumpContext::open_file_of_inode(uint64_t inode, uint64_t except_id)
   return 0;
 }
 
+const OpenFileView* FakeDumpContext::view_of(uint64_t id) const {
+  const auto found = views.find(id);
+  return found == views.end() ? nullptr : &found->second;
+}
+
 int FakeRestoreContext::fd_of(uint64_t id) const {
   const auto found = fds.find(id);
   return found == fds.end() ? -1 : found->second.get();
@@ -88,6 +93,7 @@ uint64_t SocketRoom::enter(UniqueFd fd) {
   dump_context.inodes[id] = file.st_ino;
   copies_[id] = UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
   sockets_[id] = std::move(fd);
+  dump_context.views[id] = view(id);
   return id;
 }
 
@@ -146,6 +152,10 @@ absl::Status SocketRoom::try_restore() {
     const OpenFileKind* kind = socket_kind_named(file->kind());
     if (kind == nullptr) return absl::NotFoundError(absl::StrCat("no kind ", file->kind()));
     ASSIGN_OR_RETURN(restore_context.fds[file->id()], kind->restore(*file, restore_context));
+  }
+  for (const model::OpenFile* file : files) {
+    const int fd = restore_context.fd_of(file->id());
+    RETURN_IF_ERROR(socket_kind_named(file->kind())->fill(*file, fd, restore_context));
   }
   for (const model::OpenFile* file : files) {
     const int fd = restore_context.fd_of(file->id());

@@ -29,6 +29,7 @@ class FakeDumpContext : public OpenFileDumpContext {
  public:
   uint64_t open_file_of(pid_t pid, int number) const override;
   uint64_t open_file_of_inode(uint64_t inode, uint64_t except_id) const override;
+  const OpenFileView* view_of(uint64_t id) const override;
   bool inherited(const OpenFileView& file) const override { return inherited_numbers.contains(file.number); }
   bool in_tree(pid_t) const override { return true; }
   absl::StatusOr<uint64_t> shared_memory_of(const OpenFileView&) override { return absl::InternalError("not a memfd"); }
@@ -36,6 +37,7 @@ class FakeDumpContext : public OpenFileDumpContext {
   std::map<int, uint64_t> ids;          // by fd number
   std::map<uint64_t, uint64_t> inodes;  // id -> inode
   std::set<int> inherited_numbers;
+  std::map<uint64_t, OpenFileView> views;
 };
 
 class FakeRestoreContext : public OpenFileRestoreContext {

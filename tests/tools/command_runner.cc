@@ -97,6 +97,11 @@ bool RunningCommand::wait_for_err(const std::string& text) const {
   return eventually([&] { return err().find(text) != std::string::npos; });
 }
 
+bool RunningCommand::ended() const {
+  siginfo_t info = {};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_;
+}
+
 int RunningCommand::finish() {
   int status = -1;
   const bool ended = eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; });

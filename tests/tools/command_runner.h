@@ -45,6 +45,7 @@ class RunningCommand {
   // Until `text` stands in stdout (stderr): false after half a minute.
   bool wait_for_out(const std::string& text) const;
   bool wait_for_err(const std::string& text) const;
+  bool ended() const;
   // Waits for the end, half a minute at most (then the test fails); its wait status.
   int finish();
 
