@@ -30,7 +30,9 @@ test_packages=(
   git
   # programs that are checkpointed as they come from Debian
   gzip
+  libmpich-dev        # mpicc.mpich
   make
+  mpich
   nginx-light
   perl
   postgresql

@@ -111,6 +111,18 @@ absl::StatusOr<UniqueFd> take_end(const model::OpenFile& file, const UnixSocketD
   return own;
 }
 
+// As the listener's queue was: the client is connected, and nobody has accepted it.
+absl::Status connect_waiting(const UnixSocketDetail& listener, uint64_t client, const OpenFileRestoreContext& context) {
+  const int fd = context.fd_of(client);
+  if (fd < 0) return absl::DataLossError("a client that waits is not there");
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+    return errno_status(errno, "fcntl(F_SETFL) on a socket");
+  RETURN_IF_ERROR(connect_unix_name(fd, listener.name(), context));
+  if (::fcntl(fd, F_SETFL, flags) != 0) return errno_status(errno, "fcntl(F_SETFL) on a socket");
+  return absl::OkStatus();
+}
+
 bool has_named_sender(const UnixSocketDetail& detail) {
   return std::any_of(detail.queue().begin(), detail.queue().end(),
                      [](const UnixMessage& message) { return message.sender() != 0; });
@@ -168,6 +180,10 @@ absl::Status check_detail(const model::OpenFile& file, const UnixSocketDetail& d
     if (const absl::Status status = check_unix_name(*name); !status.ok()) return damaged_detail(file, status.message());
   }
   const bool connected = detail.peer_state() != UnixSocketDetail::NONE;
+  if (!detail.waiting().empty() && !detail.listening()) return damaged_detail(file, "clients of no listener");
+  if (detail.peer_state() == UnixSocketDetail::WAITING && !detail.queue().empty()) {
+    return damaged_detail(file, "a queue without a connection");
+  }
   if (detail.listening() && (connected || detail.type() == SOCK_DGRAM || detail.backlog() < 0)) {
     return damaged_detail(file, "it cannot be listening");
   }
@@ -210,6 +226,14 @@ class UnixSocketKind : public OpenFileKind {
     absl::StatusOr<UniqueFd> fd = restore_socket(file, detail, context);
     if (!fd.ok()) return with_context(fd.status(), describe(file));
     return fd;
+  }
+
+  absl::Status fill(const model::OpenFile& file, int, OpenFileRestoreContext& context) const override {
+    ASSIGN_OR_RETURN(const UnixSocketDetail detail, parse_detail<UnixSocketDetail>(file));
+    for (const uint64_t client : detail.waiting()) {
+      RETURN_IF_ERROR(with_context(connect_waiting(detail, client, context), describe(file)));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status finish(const model::OpenFile& file, int fd, OpenFileRestoreContext& context) const override {

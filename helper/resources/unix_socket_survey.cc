@@ -83,7 +83,7 @@ class Survey {
         detail().set_peer_state(UnixSocketDetail::GONE);
         absl::StrAppend(&out_.words, ", the other end is closed");
       } else {
-        refuse_external(0);
+        return read_waiting();
       }
       return absl::OkStatus();
     }
@@ -105,6 +105,26 @@ class Survey {
       absl::StrAppend(&out_.words, " to ", unix_name_text(detail().target()));
     } else {
       refuse("SP-UNIX-ONEWAY", "it is connected to a nameless socket that is not connected back", kReleaseRemedy);
+    }
+    return absl::OkStatus();
+  }
+
+  // Its other end waits in the queue of a listener, where nobody can look into it.
+  absl::Status read_waiting() {
+    ASSIGN_OR_RETURN(const std::vector<UnixSocketInfo> sockets, diag_.all_unix_sockets());
+    const auto listener = std::find_if(sockets.begin(), sockets.end(), [&](const UnixSocketInfo& socket) {
+      const std::vector<uint64_t>& clients = socket.waiting_clients;
+      return std::find(clients.begin(), clients.end(), self_.inode) != clients.end();
+    });
+    if (listener == sockets.end() || context_.open_file_of_inode(listener->inode, id_) == 0) {
+      refuse_external(0);
+    } else if (self_.send_memory != 0) {
+      refuse("SP-UNIX-PENDING",
+             "what it has sent waits where nobody can read it, since the connection has not been accepted yet",
+             "accept connections before the checkpoint, or checkpoint again a moment later");
+    } else {
+      detail().set_peer_state(UnixSocketDetail::WAITING);
+      absl::StrAppend(&out_.words, ", not accepted yet");
     }
     return absl::OkStatus();
   }
@@ -143,7 +163,16 @@ class Survey {
     detail().set_listening(true);
     detail().set_backlog(static_cast<int32_t>(std::min<uint32_t>(self_.backlog, INT32_MAX)));
     if (self_.receive_queue == 0) return;
-    refuse("SP-UNIX-PENDING", absl::StrCat(self_.receive_queue, " connection(s) wait to be accepted"),
+    for (const uint64_t inode : self_.waiting_clients) {
+      const uint64_t client = inode != 0 ? context_.open_file_of_inode(inode, id_) : 0;
+      if (client != 0) detail().add_waiting(client);
+    }
+    const auto inside = static_cast<uint32_t>(detail().waiting_size());
+    const bool has_lost_its_path = is_path(detail().name()) && !detail().name().has_file();
+    if (inside == self_.receive_queue && !has_lost_its_path) return;
+    refuse("SP-UNIX-PENDING",
+           absl::StrCat(self_.receive_queue, " connection(s) wait to be accepted, of which ", inside,
+                        " come from processes of the image", has_lost_its_path ? "; its path is gone" : ""),
            "accept them in a stillpoint::on_pre_dump hook, or checkpoint when no client is connecting");
   }
 

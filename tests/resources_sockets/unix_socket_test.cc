@@ -244,8 +244,44 @@ TEST_P(UnixListener, PendingConnectionsAreRefused) {
   connect_to(client.get(), address);
   EXPECT_THAT(codes(room.audit(id)), ElementsAre("SP-UNIX-PENDING"));
   EXPECT_FALSE(room.dump_one(id).ok());
-  // The client's other end exists for the kernel only.
-  EXPECT_THAT(codes(room.audit(room.enter(std::move(client)))), ElementsAre("SP-UNIX-EXTERNAL"));
+}
+
+TEST_P(UnixListener, PendingConnectionsOfTheImageWaitAgainInTheirOrder) {
+  for (const bool backwards : {false, true}) {
+    ScratchDirectory directory;
+    const SocketAddress address = unix_address(directory.path() + "/s");
+    SocketRoom room;
+    room.backwards = backwards;
+    UniqueFd listening = make_listener(address);
+    std::vector<UniqueFd> fds;
+    for (int i = 0; i < 3; ++i) {
+      fds.push_back(make_socket(AF_UNIX, GetParam()));
+      bind_to(fds.back().get(), unix_address(directory.path() + "/client" + std::to_string(i)));
+    }
+    std::vector<uint64_t> clients(fds.size());
+    for (const size_t i : {2u, 0u, 1u}) connect_to(fds[i].get(), address);
+    for (size_t i = 0; i < fds.size(); ++i) clients[i] = room.enter(std::move(fds[i]));
+    const uint64_t listener = room.enter(std::move(listening));
+    room.round_trip();
+    ASSERT_FALSE(HasFatalFailure());
+    for (const size_t i : {2u, 0u, 1u}) {
+      const UniqueFd server(::accept(room.restored(listener), nullptr, nullptr));
+      ASSERT_TRUE(server.valid());
+      ASSERT_EQ(::send(server.get(), "welcome", 7, MSG_NOSIGNAL), 7);
+      EXPECT_EQ(receive(room.restored(clients[i])), "welcome");
+    }
+  }
+}
+
+TEST_P(UnixListener, WhatAPendingClientHasSentIsInTheWay) {
+  ScratchDirectory directory;
+  SocketRoom room;
+  UniqueFd listening = make_listener(unix_address(directory.path() + "/s"));
+  UniqueFd client = make_socket(AF_UNIX, GetParam());
+  connect_to(client.get(), unix_address(directory.path() + "/s"));
+  ASSERT_EQ(::send(client.get(), "early", 5, 0), 5);
+  room.enter(std::move(listening));
+  EXPECT_THAT(codes(room.audit(room.enter(std::move(client)))), ElementsAre("SP-UNIX-PENDING"));
 }
 
 TEST_P(UnixListener, ConnectionsWithinTheImageKeepTheirNames) {
