@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,6 +87,11 @@ uid_t uid_of(As as) { return as == As::kOrdinaryUser && is_root() ? kNobody : st
 class PostgreSql : public ::testing::TestWithParam<As> {
  protected:
   PostgreSql() : job_(uid_of(GetParam())) {}
+  // The system keeps what a killed server leaves behind.
+  ~PostgreSql() override {
+    job_.end();
+    if (segment_ >= 0) ::shmctl(segment_, IPC_RMID, nullptr);
+  }
 
   void SetUp() override {
     if (binaries().empty()) GTEST_SKIP() << "postgresql is not installed (scripts/install-deps.sh --tests)";
@@ -125,6 +131,15 @@ class PostgreSql : public ::testing::TestWithParam<As> {
     prepare(job_.path("pg"));
     job_.start(owned({kBash, job_.path("pg/script"), job_.path("pg"), binaries()}));
   }
+  // Key and id stand in the seventh line.
+  void remember_segment() {
+    std::istringstream file(read_file(job_.path("pg/data/postmaster.pid")));
+    std::string line;
+    for (int i = 0; i < 7; ++i) std::getline(file, line);
+    std::istringstream words(line);
+    std::string key;
+    if (!(words >> key >> segment_)) segment_ = -1;
+  }
   std::string out() const { return read_file(job_.path("pg/out")); }
   bool reaches(const std::string& text) {
     return eventually([&] { return out().find(text) != std::string::npos || !job_.running(); }) && job_.running();
@@ -161,6 +176,7 @@ class PostgreSql : public ::testing::TestWithParam<As> {
   }
 
   ProgramJob job_;
+  int segment_ = -1;  // of the first life
 };
 
 TEST_P(PostgreSql, IsKilledInATransactionAndComesBackTwiceFromOneImage) {
@@ -168,6 +184,7 @@ TEST_P(PostgreSql, IsKilledInATransactionAndComesBackTwiceFromOneImage) {
   ASSERT_THAT(whole, HasSubstr("client 0\nserver 0\n"));
   start();
   ASSERT_TRUE(reaches("waits\n")) << troubles();
+  remember_segment();
   const std::string shared = named_shared_memory();
   const Outcome outcome = job_.checkpoint();
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
@@ -188,6 +205,7 @@ TEST_P(PostgreSql, IsEndedWhileItWorksAndGoesOn) {
   write_file(job_.path("pg/go"), "");
   for (int life = 1; life <= 3; ++life) {
     ASSERT_TRUE(grows()) << "life " << life << ": " << troubles();
+    if (life == 1) remember_segment();
     const Outcome outcome = job_.checkpoint({"--stop"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
     ASSERT_EQ(job_.wait(), 128 + SIGKILL);

@@ -111,9 +111,8 @@ TEST(ProcessAuditTest, AddressSpaceSharedWithAnotherProcess) {
 
 TEST(ProcessAuditTest, TablesSharedWithAnotherProcess) {
   alignas(16) static char stack[65536];
-  const Child child([] {
-    return failed(::clone(wait_forever, stack + sizeof stack, CLONE_FILES | CLONE_FS | SIGCHLD, nullptr));
-  });
+  const Child child(
+      [] { return failed(::clone(wait_forever, stack + sizeof stack, CLONE_FILES | CLONE_FS | SIGCHLD, nullptr)); });
   ASSERT_EQ(child.error(), 0);
   EXPECT_THAT(codes_of_its_child(child), UnorderedElementsAre("SP-SHARED-FILE-TABLE", "SP-SHARED-DIRECTORY"));
 }
