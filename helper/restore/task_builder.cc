@@ -137,8 +137,11 @@ absl::Status TaskBuilder::read_pages(bool shared) {
 
 absl::Status TaskBuilder::read_page_file(uint32_t file, bool shared) {
   std::vector<worker::Extent> extents;
+  uint64_t bytes = 0;
   const auto add = [&](const model::PageExtent& extent, uint64_t base) {
-    if (extent.file() == file) extents.push_back({base + extent.address(), extent.length(), extent.offset()});
+    if (extent.file() != file) return;
+    extents.push_back({base + extent.address(), extent.length(), extent.offset()});
+    bytes += extent.length();
   };
   for (const model::PageExtent& extent : space_.pages()) add(extent, 0);
   for (const model::SharedMemory& memory : parts_.tree.shared_memories()) {
@@ -151,6 +154,9 @@ absl::Status TaskBuilder::read_page_file(uint32_t file, bool shared) {
   if (entry == nullptr) return absl::DataLossError(absl::StrCat("the manifest does not name ", name));
   std::sort(extents.begin(), extents.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
   const int fd = parts_.page_files.at(file).get();
+  if (bytes <= SmallPagesReader::kLimit) {
+    return with_context(parts_.small_pages.read(file, fd, *entry, extents, pid()), name);
+  }
   TransferOptions options;
   options.threads = kIoThreads;
   options.direct = set_direct(fd);
