@@ -40,7 +40,7 @@ struct RestoreParts {
   std::map<uint64_t, UniqueFd> mapped_files;  // by MappedFile id
   // Open for reading only, by MappedFile and SharedMemory id: for shared mappings that must never be writable.
   std::map<uint64_t, UniqueFd> read_only_files, read_only_memories;
-  std::map<uint32_t, UniqueFd> page_files;             // by K of pages-K.bin
+  std::map<uint32_t, UniqueFd> page_files;  // by K of pages-K.bin
   SmallPagesReader small_pages;
   std::map<uint64_t, uint64_t> temporaries;            // SharedMemory id -> address of a mapping of the whole
   std::map<uint64_t, uint64_t> read_only_temporaries;  // of System V segments that are attached with SHM_RDONLY
