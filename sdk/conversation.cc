@@ -12,6 +12,10 @@
 #include "sdk/raw_syscall.h"
 #include "sdk/snapshot.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace stillpoint::sdk {
 namespace {
 
@@ -37,6 +41,16 @@ int take_fd(msghdr& message) {
   }
   return taken;
 }
+
+#ifdef __SANITIZE_ADDRESS__
+// The frames below were left without returning, as by longjmp(3).
+void forget_frames_below(const char* frame) {
+  constexpr size_t kDeepest = size_t{256} << 10;
+  __asan_unpoison_memory_region(frame - kDeepest, kDeepest);
+}
+#else
+void forget_frames_below(const char*) {}
+#endif
 
 }  // namespace
 
@@ -65,7 +79,10 @@ const protocol::RestoredInfo& Conversation::restored_info() const {
 
 // This frame is where a restored thread comes back to, so it must outlive the exchange: no tail call, not inlined.
 __attribute__((noinline)) Ending Conversation::run(ResumeObserver& observer, CloneStacks& stacks) {
-  if (stillpoint_capture_context(&context_) == protocol::kRestoredMarker) return Ending::kRestored;
+  if (stillpoint_capture_context(&context_) == protocol::kRestoredMarker) {
+    forget_frames_below(static_cast<const char*>(__builtin_frame_address(0)));
+    return Ending::kRestored;
+  }
   const volatile Ending ending = exchange(observer, stacks);
   return ending;
 }
