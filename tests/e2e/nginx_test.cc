@@ -17,7 +17,6 @@
 namespace stillpoint::e2e {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr char kNginx[] = "/usr/sbin/nginx";

@@ -143,7 +143,7 @@ TEST_F(FileLocksTest, OfAProcessAreTriedAndNotTaken) {
 TEST_F(FileLocksTest, OfTenThousandRanges) {
   constexpr int kRanges = 10'000;
   const UniqueFd fd(open_file(O_RDWR));
-  for (int i = 0; i < kRanges; ++i) {
+  for (off_t i = 0; i < kRanges; ++i) {
     struct flock lock = range(F_WRLCK, 2 * i, 1);
     ASSERT_EQ(::fcntl(fd.get(), F_OFD_SETLK, &lock), 0);
   }

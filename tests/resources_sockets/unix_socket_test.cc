@@ -16,7 +16,6 @@ namespace stillpoint {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -294,9 +293,10 @@ TEST_P(UnixListener, ConnectionsWithinTheImageKeepTheirNames) {
     connect_to(client_fd.get(), address);
     UniqueFd server_fd(::accept(room.fd(listener), nullptr, nullptr));
     ASSERT_EQ(::send(client_fd.get(), "request", 7, 0), 7);
-    const uint64_t client = client_first ? room.enter(std::move(client_fd)) : 0;
+    const auto enter_client = [&] { return room.enter(std::move(client_fd)); };
+    const uint64_t client = client_first ? enter_client() : 0;
     const uint64_t server = room.enter(std::move(server_fd));
-    const uint64_t second_client = client_first ? client : room.enter(std::move(client_fd));
+    const uint64_t second_client = client_first ? client : enter_client();
     room.round_trip();
     ASSERT_FALSE(HasFatalFailure());
     EXPECT_EQ(local_address(room.restored(server)).text(), address.text());

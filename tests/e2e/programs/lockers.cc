@@ -82,7 +82,7 @@ void take(const Files& files) {
   expect(unlink((report + ".nameless").c_str()) == 0, "unlink");
   expect(set(files.posix, F_SETLK, F_WRLCK, 10, 5) == 0, "POSIX, write");
   expect(set(files.posix, F_SETLK, F_RDLCK, 100, 0) == 0, "POSIX, read");
-  for (int i = 0; i < kRanges; ++i) expect(set(files.many, F_SETLK, F_WRLCK, 2 * i, 1) == 0, "one of many");
+  for (off_t i = 0; i < kRanges; ++i) expect(set(files.many, F_SETLK, F_WRLCK, 2 * i, 1) == 0, "one of many");
   expect(flock(files.shared, LOCK_SH) == 0, "flock, shared");
   expect(flock(files.exclusive, LOCK_EX) == 0, "flock, exclusive");
   expect(flock(files.directory, LOCK_EX) == 0, "flock of a directory");
@@ -99,7 +99,7 @@ void check_parents(const Files& files, pid_t parent) {
   expect(lock.l_type == F_RDLCK && lock.l_start == 100 && lock.l_len == 0 && lock.l_pid == parent, "the read lock");
   expect(in_the_way(files.posix, F_WRLCK, 0, 10).l_type == F_UNLCK, "before the write lock");
   expect(in_the_way(files.posix, F_WRLCK, 15, 85).l_type == F_UNLCK, "between the locks");
-  for (int i = 0; i < kRanges; ++i) {
+  for (off_t i = 0; i < kRanges; ++i) {
     lock = in_the_way(files.many, F_WRLCK, 2 * i, 2);
     expect(lock.l_type == F_WRLCK && lock.l_start == 2 * i && lock.l_len == 1, "one of many");
   }
