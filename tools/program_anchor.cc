@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
@@ -63,7 +62,7 @@ absl::StatusOr<uint64_t> write_request(pid_t pid, uint64_t anchor, const AnchorR
     return absl::InvalidArgumentError(absl::StrCat("the path ", request.directory, " is longer than a program that ",
                                                    "links the SDK can be told (", sizeof directory - 1, " bytes)"));
   }
-  std::memcpy(directory, request.directory.data(), request.directory.size());
+  request.directory.copy(directory, sizeof directory - 1);
   int32_t leave_out[std::size(Anchor{}.request_leave_out)] = {};
   if (request.leave_out.size() > std::size(leave_out)) {
     return absl::InvalidArgumentError(absl::StrCat("more than ", std::size(leave_out), " processes to leave out"));

@@ -203,7 +203,7 @@ absl::StatusOr<UniqueFd> lock_job(const std::string& job_directory) {
 }
 
 std::string job_directory_of(const std::string& path) {
-  const std::string target = without_trailing_slashes(path);
+  std::string target = without_trailing_slashes(path);
   if (!names_image(target)) return target;
   const size_t slash = target.rfind('/');
   if (slash == std::string::npos) return ".";

@@ -27,7 +27,7 @@ int look_for_note(dl_phdr_info* info, size_t, void* found) {
       ElfW(Nhdr) note;
       std::memcpy(&note, at, sizeof note);
       const char* const name = at + sizeof note;
-      const char* const descriptor = name + (note.n_namesz + 3) / 4 * 4;
+      const char* const descriptor = name + (size_t{note.n_namesz} + 3) / 4 * 4;
       if (note.n_type == protocol::kAnchorNoteType && note.n_namesz == sizeof protocol::kAnchorNoteName &&
           std::memcmp(name, protocol::kAnchorNoteName, note.n_namesz) == 0) {
         int64_t distance = 0;
@@ -35,7 +35,7 @@ int look_for_note(dl_phdr_info* info, size_t, void* found) {
         *static_cast<const char**>(found) = descriptor + distance;
         return 1;
       }
-      at = descriptor + (note.n_descsz + 3) / 4 * 4;
+      at = descriptor + (size_t{note.n_descsz} + 3) / 4 * 4;
     }
   }
   return 0;

@@ -23,11 +23,8 @@
 namespace stillpoint::sdk {
 namespace {
 
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::StartsWith;
 
 std::atomic<int> g_child_signals{0};
 
