@@ -13,11 +13,10 @@
 #include <cstdarg>
 #include <string>
 
-#include "tests/e2e/programs/parts/report_line.h"
+#include "tests/e2e/programs/parts/expect.h"
 
 namespace {
 
-int report_fd = -1;
 std::string stop_file;
 struct Shared {
   std::atomic<unsigned> rounds[8];
@@ -25,19 +24,7 @@ struct Shared {
 };
 Shared* shared = nullptr;
 
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  write_line(report_fd, format, arguments);
-  va_end(arguments);
-}
-
-void expect(bool holds, const char* what) {
-  if (!holds) say("ERROR pid %d: %s", getpid(), what);
-}
-
 bool over() { return access(stop_file.c_str(), F_OK) == 0; }
-void tick() { usleep(5000); }
 
 struct Identity {
   pid_t pid = getpid(), parent = getppid(), session = getsid(0), group = getpgrp();

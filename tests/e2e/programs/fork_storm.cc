@@ -13,22 +13,14 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "tests/e2e/programs/parts/report_line.h"
+#include "tests/e2e/programs/parts/say.h"
 
 namespace {
 
-int report_fd = -1;
 struct Counts {
   std::atomic<unsigned> born[256], ended;
 };
 Counts* counts = nullptr;
-
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  write_line(report_fd, format, arguments);
-  va_end(arguments);
-}
 
 [[noreturn]] void run_chain(unsigned chain, unsigned length) {
   const unsigned number = ++counts->born[chain];

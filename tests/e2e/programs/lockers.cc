@@ -12,28 +12,15 @@
 #include <thread>
 #include <vector>
 
-#include "tests/e2e/programs/parts/report_line.h"
+#include "tests/e2e/programs/parts/expect.h"
 
 namespace {
 
 constexpr int kRanges = 500;  // of one byte each, with a gap between them
 
-int report_fd = -1;
 std::string report;
 
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  write_line(report_fd, format, arguments);
-  va_end(arguments);
-}
-
-void expect(bool holds, const char* what) {
-  if (!holds) say("ERROR pid %d: %s", getpid(), what);
-}
-
 bool over() { return access((report + ".stop").c_str(), F_OK) == 0; }
-void tick() { usleep(5000); }
 
 int open_beside(const char* name, int flags = O_RDWR) {
   const int fd = open((report + name).c_str(), flags | O_CREAT | O_CLOEXEC, 0600);

@@ -13,7 +13,7 @@
 #include <cstring>
 #include <string>
 
-#include "tests/e2e/programs/parts/report_line.h"
+#include "tests/e2e/programs/parts/expect.h"
 
 namespace {
 
@@ -22,22 +22,9 @@ constexpr size_t kKeyedSize = 5000;  // not whole pages
 constexpr size_t kRemovedSize = 3 * kPage;
 constexpr size_t kPartialSize = 64 * kPage;
 
-int report_fd = -1;
 std::string report;
 
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  write_line(report_fd, format, arguments);
-  va_end(arguments);
-}
-
-void expect(bool holds, const char* what) {
-  if (!holds) say("ERROR pid %d: %s", getpid(), what);
-}
-
 bool over() { return access((report + ".stop").c_str(), F_OK) == 0; }
-void tick() { usleep(5000); }
 
 struct Keyed {
   std::atomic<unsigned> written, seen;

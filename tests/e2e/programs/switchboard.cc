@@ -20,22 +20,14 @@
 #include <string>
 #include <vector>
 
-#include "tests/e2e/programs/parts/report_line.h"
+#include "tests/e2e/programs/parts/say.h"
 
 namespace {
 
 constexpr int kWorkers = 3;
 constexpr char kLastWords[] = "last words";
 
-int report_fd = -1;
 std::string stop_file;
-
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  write_line(report_fd, format, arguments);
-  va_end(arguments);
-}
 
 void expect(bool holds, const char* what) {
   if (!holds) say("ERROR pid %d: %s: %s", getpid(), what, strerror(errno));
