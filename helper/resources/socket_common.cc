@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "helper/base/errors.h"
 #include "helper/procfs/process_files.h"
+#include "helper/resources/detail.h"
 #include "helper/resources/printable.h"
 
 namespace stillpoint {
@@ -64,6 +65,24 @@ absl::StatusOr<short> poll_now(int fd, short events) {
   } while (ready < 0 && errno == EINTR);
   if (ready < 0) return errno_status(errno, "poll");
   return request.revents;
+}
+
+absl::StatusOr<UniqueFd> take_socket_end(const model::OpenFile& file, uint64_t peer, OpenFileRestoreContext& context,
+                                         absl::FunctionRef<absl::StatusOr<SocketEnds>()> make, bool& left) {
+  auto& spare_ends = context.spare_ends();
+  const auto spare = spare_ends.find(file.id());
+  left = spare != spare_ends.end();
+  if (left) {
+    UniqueFd own = std::move(spare->second);
+    spare_ends.erase(spare);
+    return own;
+  }
+  if (context.fd_of(peer) >= 0 || spare_ends.contains(peer) || peer == file.id()) {
+    return damaged_detail(file, "its peer belongs to another pair");
+  }
+  ASSIGN_OR_RETURN(SocketEnds ends, make());
+  spare_ends.emplace(peer, std::move(ends.other));
+  return std::move(ends.own);
 }
 
 std::string holder_of_socket(uint64_t inode) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -33,6 +34,15 @@ absl::StatusOr<int> socket_ioctl(int fd, unsigned long request, absl::string_vie
 // poll(2) without waiting: the events that stand, POLLERR and POLLHUP among them. Unlike SO_ERROR it takes nothing
 // away.
 absl::StatusOr<short> poll_now(int fd, short events);
+
+struct SocketEnds {
+  UniqueFd own, other;
+};
+// The end of a connection inside the image that is this file's: what its peer's restore has left, or else one of those
+// that `make` makes now; the peer's is left for it. DATA_LOSS when the image gives the peer to somebody else.
+// `left`: it was there already, and is yet to be looked at.
+absl::StatusOr<UniqueFd> take_socket_end(const model::OpenFile& file, uint64_t peer, OpenFileRestoreContext& context,
+                                         absl::FunctionRef<absl::StatusOr<SocketEnds>()> make, bool& left);
 
 // ", held by pid 42 (Xorg)", or nothing where /proc does not show it.
 std::string holder_of_socket(uint64_t inode);

@@ -77,8 +77,8 @@ absl::Status check_detail(const model::OpenFile& file, const TcpSocketDetail& de
   return absl::OkStatus();
 }
 
-absl::StatusOr<TcpPair> make_pair(const model::OpenFile& file, const TcpSocketDetail& detail,
-                                  OpenFileRestoreContext& context) {
+absl::StatusOr<SocketEnds> make_pair(const model::OpenFile& file, const TcpSocketDetail& detail,
+                                     OpenFileRestoreContext& context) {
   TcpEnd own = {detail.domain(), {}, detail.v6_only()};
   TcpEnd other = {is_inet(detail.peer_domain()) ? detail.peer_domain() : detail.domain(), {}, detail.peer_v6_only()};
   if (!detail.ended()) {
@@ -93,18 +93,10 @@ absl::StatusOr<TcpPair> make_pair(const model::OpenFile& file, const TcpSocketDe
 // The end of a connection that is this file's, made now or left by the other end.
 absl::StatusOr<UniqueFd> take_end(const model::OpenFile& file, const TcpSocketDetail& detail,
                                   OpenFileRestoreContext& context) {
-  auto& spare_ends = context.spare_ends();
-  const auto spare = spare_ends.find(file.id());
-  if (spare == spare_ends.end()) {
-    if (context.fd_of(detail.peer()) >= 0 || spare_ends.contains(detail.peer()) || detail.peer() == file.id()) {
-      return damaged_detail(file, "its peer belongs to another pair");
-    }
-    ASSIGN_OR_RETURN(TcpPair pair, make_pair(file, detail, context));
-    spare_ends.emplace(detail.peer(), std::move(pair.other));
-    return std::move(pair.own);
-  }
-  UniqueFd own = std::move(spare->second);
-  spare_ends.erase(spare);
+  bool left = false;
+  const auto make = [&] { return make_pair(file, detail, context); };
+  ASSIGN_OR_RETURN(UniqueFd own, take_socket_end(file, detail.peer(), context, make, left));
+  if (!left) return own;
   const absl::StatusOr<int> domain = int_socket_option(own.get(), SOL_SOCKET, SO_DOMAIN, "SO_DOMAIN");
   const absl::StatusOr<int> protocol = int_socket_option(own.get(), SOL_SOCKET, SO_PROTOCOL, "SO_PROTOCOL");
   if (!domain.ok() || *domain != detail.domain() || !protocol.ok() || *protocol != IPPROTO_TCP) {
@@ -116,7 +108,7 @@ absl::StatusOr<UniqueFd> take_end(const model::OpenFile& file, const TcpSocketDe
 // A connection whose other end has been closed, with what had come from it.
 absl::StatusOr<UniqueFd> restore_without_other_end(const model::OpenFile& file, const TcpSocketDetail& detail,
                                                    OpenFileRestoreContext& context) {
-  ASSIGN_OR_RETURN(TcpPair pair, make_pair(file, detail, context));
+  ASSIGN_OR_RETURN(SocketEnds pair, make_pair(file, detail, context));
   RETURN_IF_ERROR(send_all_tcp(pair.other.get(), detail.queue()));
   if (detail.reset_pending()) {
     const linger abort = {1, 0};

@@ -143,7 +143,7 @@ TcpEnd with_some_address(const TcpEnd& end) {
 }
 
 // `server` listens. NOT_FOUND and ALREADY_EXISTS are about the addresses.
-absl::StatusOr<TcpPair> connect_ends(const TcpEnd& client, const TcpEnd& server, ClientPort way) {
+absl::StatusOr<SocketEnds> connect_ends(const TcpEnd& client, const TcpEnd& server, ClientPort way) {
   ASSIGN_OR_RETURN(const UniqueFd listener, new_end(server));
   RETURN_IF_ERROR(bind_to(listener.get(), server.address));
   if (::listen(listener.get(), 16) != 0) return address_status("listen on", server.address);
@@ -154,17 +154,17 @@ absl::StatusOr<TcpPair> connect_ends(const TcpEnd& client, const TcpEnd& server,
   RETURN_IF_ERROR(connect_tcp(connecting.get(), target.as_seen_by(client.domain)));
   ASSIGN_OR_RETURN(UniqueFd accepted, accept_from(listener.get(), connecting.get()));
   RETURN_IF_ERROR(forget_how_it_was_bound(connecting.get()));
-  return TcpPair{std::move(connecting), std::move(accepted)};
+  return SocketEnds{std::move(connecting), std::move(accepted)};
 }
 
 // Either end may have been the one that listened; what its ended connections leave behind differs with that.
-absl::StatusOr<TcpPair> connect_either_way(const TcpEnd& own, const TcpEnd& other) {
+absl::StatusOr<SocketEnds> connect_either_way(const TcpEnd& own, const TcpEnd& other) {
   absl::Status first;
   for (const ClientPort way : {ClientPort::kGivenOut, ClientPort::kBound, ClientPort::kForced}) {
-    absl::StatusOr<TcpPair> pair = connect_ends(own, other, way);
+    absl::StatusOr<SocketEnds> pair = connect_ends(own, other, way);
     if (pair.ok() || !is_about_addresses(pair.status())) return pair;
-    absl::StatusOr<TcpPair> reverse = connect_ends(other, own, way);
-    if (reverse.ok()) return TcpPair{std::move(reverse->other), std::move(reverse->own)};
+    absl::StatusOr<SocketEnds> reverse = connect_ends(other, own, way);
+    if (reverse.ok()) return SocketEnds{std::move(reverse->other), std::move(reverse->own)};
     if (!is_about_addresses(reverse.status())) return reverse;
     if (way == ClientPort::kBound) first = pair.status();
   }
@@ -183,12 +183,12 @@ bool will_be_free(uint16_t port) {
 
 }  // namespace
 
-absl::StatusOr<TcpPair> make_tcp_pair(const TcpEnd& own, const TcpEnd& other, absl::string_view object,
-                                      OpenFileRestoreContext& context) {
+absl::StatusOr<SocketEnds> make_tcp_pair(const TcpEnd& own, const TcpEnd& other, absl::string_view object,
+                                         OpenFileRestoreContext& context) {
   TcpEnd here = with_some_address(own);
   TcpEnd there = with_some_address(other);
   const absl::Time deadline = absl::Now() + kTimeWait;
-  absl::StatusOr<TcpPair> pair = connect_either_way(here, there);
+  absl::StatusOr<SocketEnds> pair = connect_either_way(here, there);
   while (absl::IsAlreadyExists(pair.status()) && absl::Now() < deadline && will_be_free(here.address.port()) &&
          will_be_free(there.address.port())) {
     absl::SleepFor(absl::Milliseconds(50));

@@ -11,6 +11,7 @@
 #include "helper/base/unique_fd.h"
 #include "helper/resources/open_file_kind.h"
 #include "helper/resources/socket_address.h"
+#include "helper/resources/socket_common.h"
 
 namespace stillpoint {
 
@@ -20,16 +21,11 @@ struct TcpEnd {
   bool v6_only = false;
 };
 
-struct TcpPair {
-  UniqueFd own;
-  UniqueFd other;
-};
-
 // Both ends have SO_REUSEADDR, so that listeners can have the same ports. Where a connection of the earlier life still
 // keeps an address (TIME_WAIT), this waits for it, for a minute at most. An address that this host does not have, or a
 // port that somebody else has, is replaced, and a note says so.
-absl::StatusOr<TcpPair> make_tcp_pair(const TcpEnd& own, const TcpEnd& other, absl::string_view object,
-                                      OpenFileRestoreContext& context);
+absl::StatusOr<SocketEnds> make_tcp_pair(const TcpEnd& own, const TcpEnd& other, absl::string_view object,
+                                         OpenFileRestoreContext& context);
 
 // Binds a client's end, which is to connect later, with SO_REUSEADDR.
 absl::Status bind_tcp_client(int fd, const SocketAddress& address);

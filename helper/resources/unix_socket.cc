@@ -34,15 +34,10 @@ namespace {
 using resources::UnixMessage;
 using resources::UnixSocketDetail;
 
-struct Ends {
-  UniqueFd own;
-  UniqueFd other;
-};
-
-absl::StatusOr<Ends> make_socketpair(int type) {
+absl::StatusOr<SocketEnds> make_socketpair(int type) {
   int pair[2];
   if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) != 0) return errno_status(errno, "socketpair");
-  return Ends{UniqueFd(pair[0]), UniqueFd(pair[1])};
+  return SocketEnds{UniqueFd(pair[0]), UniqueFd(pair[1])};
 }
 
 absl::StatusOr<bool> are_peers(int a, int b) {
@@ -56,8 +51,8 @@ absl::StatusOr<bool> are_peers(int a, int b) {
 
 // Connects to the restored listener and accepts that connection: the only way to an accepted socket's name. A client
 // from outside that was faster is turned away, as it would be by a server that starts again.
-absl::StatusOr<Ends> connect_through_listener(const UnixSocketDetail& detail, int listener,
-                                              const OpenFileRestoreContext& context) {
+absl::StatusOr<SocketEnds> connect_through_listener(const UnixSocketDetail& detail, int listener,
+                                                    const OpenFileRestoreContext& context) {
   ASSIGN_OR_RETURN(UniqueFd client, new_socket(AF_UNIX, detail.type() | SOCK_NONBLOCK, 0));
   RETURN_IF_ERROR(connect_unix_name(client.get(), detail.target(), context));
   if (::fcntl(client.get(), F_SETFL, 0) != 0) return errno_status(errno, "fcntl(F_SETFL) on a socket");
@@ -68,16 +63,16 @@ absl::StatusOr<Ends> connect_through_listener(const UnixSocketDetail& detail, in
     if (!server.valid()) return errno_status(errno, "accept4");
     ASSIGN_OR_RETURN(const bool found, are_peers(server.get(), client.get()));
     if (!found) continue;
-    if (detail.accepted()) return Ends{std::move(server), std::move(client)};
-    return Ends{std::move(client), std::move(server)};
+    if (detail.accepted()) return SocketEnds{std::move(server), std::move(client)};
+    return SocketEnds{std::move(client), std::move(server)};
   }
 }
 
-absl::StatusOr<Ends> make_pair(const model::OpenFile& file, const UnixSocketDetail& detail,
-                               OpenFileRestoreContext& context) {
+absl::StatusOr<SocketEnds> make_pair(const model::OpenFile& file, const UnixSocketDetail& detail,
+                                     OpenFileRestoreContext& context) {
   const int listener = detail.listener() != 0 ? context.fd_of(detail.listener()) : -1;
   if (listener >= 0) {
-    absl::StatusOr<Ends> ends = connect_through_listener(detail, listener, context);
+    absl::StatusOr<SocketEnds> ends = connect_through_listener(detail, listener, context);
     if (ends.ok()) return ends;
     context.note(absl::StrCat(file.description(), ": the connection could not be made through its listener (",
                               std::string(ends.status().message()), "); the names of its ends are lost"));
@@ -90,19 +85,13 @@ absl::StatusOr<Ends> make_pair(const model::OpenFile& file, const UnixSocketDeta
 // The end of a pair that is this file's, made now or left by the partner.
 absl::StatusOr<UniqueFd> take_end(const model::OpenFile& file, const UnixSocketDetail& detail,
                                   OpenFileRestoreContext& context) {
-  auto& spare_ends = context.spare_ends();
-  const auto spare = spare_ends.find(file.id());
-  if (spare == spare_ends.end()) {
-    if (context.fd_of(detail.peer()) >= 0 || spare_ends.contains(detail.peer()) || detail.peer() == file.id()) {
-      return damaged_detail(file, "its peer belongs to another pair");
-    }
-    ASSIGN_OR_RETURN(Ends ends, make_pair(file, detail, context));
-    spare_ends.emplace(detail.peer(), std::move(ends.other));
+  bool left = false;
+  const auto make = [&] { return make_pair(file, detail, context); };
+  ASSIGN_OR_RETURN(UniqueFd own, take_socket_end(file, detail.peer(), context, make, left));
+  if (!left) {
     context.note(absl::StrCat(file.description(), ": SO_PEERCRED names the restorer, which made this pair anew"));
-    return std::move(ends.own);
+    return own;
   }
-  UniqueFd own = std::move(spare->second);
-  spare_ends.erase(spare);
   const absl::StatusOr<int> domain = int_socket_option(own.get(), SOL_SOCKET, SO_DOMAIN, "SO_DOMAIN");
   const absl::StatusOr<int> type = int_socket_option(own.get(), SOL_SOCKET, SO_TYPE, "SO_TYPE");
   if (!domain.ok() || *domain != AF_UNIX || !type.ok() || *type != detail.type()) {
@@ -244,7 +233,7 @@ class UnixSocketKind : public OpenFileKind {
  private:
   static absl::StatusOr<UniqueFd> restore_socket(const model::OpenFile& file, const UnixSocketDetail& detail,
                                                  OpenFileRestoreContext& context) {
-    Ends ends;
+    SocketEnds ends;
     if (detail.peer_state() == UnixSocketDetail::PAIR) {
       ASSIGN_OR_RETURN(ends.own, take_end(file, detail, context));
     } else if (detail.peer_state() == UnixSocketDetail::GONE) {
@@ -290,8 +279,8 @@ class UnixSocketKind : public OpenFileKind {
     return absl::OkStatus();
   }
 
-  static absl::Status fill_from_other_end(const model::OpenFile& file, const UnixSocketDetail& detail, const Ends& ends,
-                                          OpenFileRestoreContext& context) {
+  static absl::Status fill_from_other_end(const model::OpenFile& file, const UnixSocketDetail& detail,
+                                          const SocketEnds& ends, OpenFileRestoreContext& context) {
     if (detail.queue().empty() || has_named_sender(detail)) return absl::OkStatus();
     int writer = ends.other.get();
     if (detail.peer_state() == UnixSocketDetail::PAIR) {
